@@ -79,10 +79,10 @@ func mergeStream(have, want jetstream.StreamConfig) (jetstream.StreamConfig, *Mi
 		raise(c, "max_msgs_per_subject", &have.MaxMsgsPerSubject, want.MaxMsgsPerSubject)
 		atLeast(c, "subject_delete_marker_ttl", &have.SubjectDeleteMarkerTTL, want.SubjectDeleteMarkerTTL)
 	}
-	atLeast(c, "duplicate_window", &have.Duplicates, want.Duplicates)
-	if have.MaxAge > 0 {
-		have.Duplicates = min(have.Duplicates, have.MaxAge) // the server refuses a longer one
+	if have.MaxAge > 0 { // the server refuses a window that is longer
+		have.Duplicates, want.Duplicates = min(have.Duplicates, have.MaxAge), min(want.Duplicates, have.MaxAge)
 	}
+	atLeast(c, "duplicate_window", &have.Duplicates, want.Duplicates)
 	atLeast(c, "max_consumers", &have.MaxConsumers, want.MaxConsumers)
 	atLeast(c, "num_replicas", &have.Replicas, want.Replicas)
 
@@ -147,12 +147,10 @@ func mergeConsumer(stream string, have, want jetstream.ConsumerConfig) (jetstrea
 	}
 	set(c, "headers_only", &have.HeadersOnly, want.HeadersOnly)
 	raise(c, "max_ack_pending", &have.MaxAckPending, want.MaxAckPending)
-	switch {
-	case want.InactiveThreshold == 0:
+	if want.InactiveThreshold == 0 {
 		set(c, "inactive_threshold", &have.InactiveThreshold, 0)
-	default:
-		raise(c, "inactive_threshold", &have.InactiveThreshold, want.InactiveThreshold)
 	}
+	raise(c, "inactive_threshold", &have.InactiveThreshold, want.InactiveThreshold)
 	have.Metadata = addMetadata(c, have.Metadata, want.Metadata)
 	return have, c.first, nil
 }

@@ -45,9 +45,10 @@ const (
 )
 
 const (
-	patience     = 30 * time.Second // for an asset, if ctx has no deadline
-	callPatience = 5 * time.Second  // for one answer
-	updates      = 5                // of one asset, before it is clear that the server will not have it
+	patience  = 30 * time.Second       // for an asset, if ctx has no deadline
+	firstCall = 500 * time.Millisecond // for one answer; nobody answers for an asset without a leader, so
+	lastCall  = 5 * time.Second        // the first questions are given up early, later ones are given more
+	updates   = 5                      // of one asset, before it is clear that the server will not have it
 )
 
 // A MismatchError reports an asset that exists and differs from what is needed in something that
@@ -164,7 +165,7 @@ func provision[T any](ctx context.Context, a asset[T], mode Mode) (T, error) {
 	}
 	var cause error // the last one worth telling
 	for try, updated := 0, 0; ; try++ {
-		have, did, err := step(ctx, a, mode, updated < updates)
+		have, did, err := step(ctx, a, mode, try, updated < updates)
 		switch {
 		case did == finished:
 			return have, err
@@ -197,8 +198,8 @@ func outcome(err error) progress {
 }
 
 // step reads the asset and does the one thing that is to do next.
-func step[T any](ctx context.Context, a asset[T], mode Mode, mayUpdate bool) (T, progress, error) {
-	ctx, cancel := context.WithTimeout(ctx, callPatience)
+func step[T any](ctx context.Context, a asset[T], mode Mode, try int, mayUpdate bool) (T, progress, error) {
+	ctx, cancel := context.WithTimeout(ctx, min(firstCall<<min(try, 10), lastCall))
 	defer cancel()
 	have, err := a.read(ctx)
 	if err != nil {
@@ -286,12 +287,10 @@ const (
 )
 
 func code(err error) jetstream.ErrorCode {
-	var api *jetstream.APIError
-	if errors.As(err, &api) {
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok {
 		return api.ErrorCode
 	}
-	var js jetstream.JetStreamError
-	if errors.As(err, &js) && js.APIError() != nil {
+	if js, ok := errors.AsType[jetstream.JetStreamError](err); ok && js.APIError() != nil {
 		return js.APIError().ErrorCode
 	}
 	return 0

@@ -15,9 +15,9 @@ import (
 
 func TestMain(m *testing.M) { natstest.Main(m) }
 
-func limits(name string, subjects ...string) jetstream.StreamConfig {
+func limits(subjects ...string) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name: name, Subjects: subjects, Storage: jetstream.FileStorage, Replicas: 1,
+		Name: "S", Subjects: subjects, Storage: jetstream.FileStorage, Replicas: 1,
 		MaxAge: time.Hour, Duplicates: 30 * time.Second, MaxConsumers: 5000,
 		AllowDirect: true, AllowMsgTTL: true, AllowMsgSchedules: true, AllowRollup: true,
 	}
@@ -45,11 +45,11 @@ func must(t *testing.T, err error) {
 func TestStream_IsCreatedAndThenLeftAlone(t *testing.T) {
 	t.Parallel()
 	js := connect(t)
-	first, err := provision.Stream(t.Context(), js, limits("S", "a.>"), provision.Create)
+	first, err := provision.Stream(t.Context(), js, limits("a.>"), provision.Create)
 	must(t, err)
-	second, err := provision.Stream(t.Context(), js, limits("S", "a.>"), provision.Create)
+	second, err := provision.Stream(t.Context(), js, limits("a.>"), provision.Create)
 	must(t, err)
-	_, err = provision.Stream(t.Context(), js, limits("S", "a.>"), provision.Verify)
+	_, err = provision.Stream(t.Context(), js, limits("a.>"), provision.Verify)
 	must(t, err)
 	if diff := cmp.Diff(first.CachedInfo().Config, second.CachedInfo().Config); diff != "" {
 		t.Errorf("the second call changed the stream:\n%s", diff)
@@ -59,14 +59,14 @@ func TestStream_IsCreatedAndThenLeftAlone(t *testing.T) {
 func TestStream_WhatAnOperatorAddedStays(t *testing.T) {
 	t.Parallel()
 	js := connect(t)
-	operator := limits("S", "a.>", "extra.>")
+	operator := limits("a.>", "extra.>")
 	operator.MaxAge, operator.MaxBytes, operator.Description = 2*time.Hour, 1<<20, "mine"
 	operator.AllowMsgSchedules, operator.AllowMsgTTL, operator.MaxConsumers = false, false, 0
 	operator.Metadata = map[string]string{"owner": "ops"}
 	_, err := js.CreateStream(t.Context(), operator)
 	must(t, err)
 
-	s, err := provision.Stream(t.Context(), js, limits("S", "a.>", "b.>"), provision.Create)
+	s, err := provision.Stream(t.Context(), js, limits("a.>", "b.>"), provision.Create)
 	must(t, err)
 	got := s.CachedInfo().Config
 	want := operator
@@ -86,14 +86,13 @@ func TestStream_WhatAnOperatorAddedStays(t *testing.T) {
 func TestStream_ImmutableDifferenceIsNamed(t *testing.T) {
 	t.Parallel()
 	js := connect(t)
-	other := limits("S", "a.>")
+	other := limits("a.>")
 	other.Retention = jetstream.WorkQueuePolicy
 	_, err := js.CreateStream(t.Context(), other)
 	must(t, err)
 
-	_, err = provision.Stream(t.Context(), js, limits("S", "a.>"), provision.Create)
-	var mismatch *provision.MismatchError
-	if !errors.As(err, &mismatch) || mismatch.Field != "retention" || mismatch.Stream != "S" {
+	_, err = provision.Stream(t.Context(), js, limits("a.>"), provision.Create)
+	if mismatch, ok := errors.AsType[*provision.MismatchError](err); !ok || mismatch.Field != "retention" || mismatch.Stream != "S" {
 		t.Errorf("error = %v, want a mismatch of retention of S", err)
 	}
 }
@@ -101,16 +100,14 @@ func TestStream_ImmutableDifferenceIsNamed(t *testing.T) {
 func TestStream_VerifyChangesNothing(t *testing.T) {
 	t.Parallel()
 	js := connect(t)
-	_, err := provision.Stream(t.Context(), js, limits("S", "a.>"), provision.Verify)
-	var missing *provision.MissingError
-	if !errors.As(err, &missing) || missing.Stream != "S" {
+	_, err := provision.Stream(t.Context(), js, limits("a.>"), provision.Verify)
+	if missing, ok := errors.AsType[*provision.MissingError](err); !ok || missing.Stream != "S" {
 		t.Errorf("error = %v, want S missing", err)
 	}
-	_, err = js.CreateStream(t.Context(), limits("S", "other.>"))
+	_, err = js.CreateStream(t.Context(), limits("other.>"))
 	must(t, err)
-	_, err = provision.Stream(t.Context(), js, limits("S", "a.>"), provision.Verify)
-	var mismatch *provision.MismatchError
-	if !errors.As(err, &mismatch) || mismatch.Field != "subjects" {
+	_, err = provision.Stream(t.Context(), js, limits("a.>"), provision.Verify)
+	if mismatch, ok := errors.AsType[*provision.MismatchError](err); !ok || mismatch.Field != "subjects" {
 		t.Errorf("error = %v, want a mismatch of subjects", err)
 	}
 	s, err := js.Stream(t.Context(), "S")
@@ -128,7 +125,7 @@ func TestStreamAndConsumer_ManyAtOnceAllSucceed(t *testing.T) {
 	for range nodes {
 		js := natstest.JetStream(t, natstest.Connect(t, srv))
 		go func() {
-			_, err := provision.Stream(t.Context(), js, limits("S", "a.>", "b.>"), provision.Create)
+			_, err := provision.Stream(t.Context(), js, limits("a.>", "b.>"), provision.Create)
 			if err == nil {
 				_, err = provision.Consumer(t.Context(), js, "S", worker(), provision.Create)
 			}
@@ -147,9 +144,8 @@ func TestStream_WithoutJetStreamIsAClearErrorWithinTheDeadline(t *testing.T) {
 	must(t, srv.DisableJetStream())
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	_, err := provision.Stream(ctx, js, limits("S", "a.>"), provision.Create)
-	var unavailable *provision.UnavailableError
-	if !errors.As(err, &unavailable) {
+	_, err := provision.Stream(ctx, js, limits("a.>"), provision.Create)
+	if _, ok := errors.AsType[*provision.UnavailableError](err); !ok {
 		t.Errorf("error = %v, want an UnavailableError", err)
 	}
 	t.Log(err)
@@ -158,7 +154,7 @@ func TestStream_WithoutJetStreamIsAClearErrorWithinTheDeadline(t *testing.T) {
 func TestConsumer_ExistingGoesOnWhereItIs(t *testing.T) {
 	t.Parallel()
 	js := connect(t)
-	_, err := provision.Stream(t.Context(), js, limits("S", "a.>", "b.>"), provision.Create)
+	_, err := provision.Stream(t.Context(), js, limits("a.>", "b.>"), provision.Create)
 	must(t, err)
 	first, err := provision.Consumer(t.Context(), js, "S", worker(), provision.Create)
 	must(t, err)
@@ -177,8 +173,7 @@ func TestConsumer_ExistingGoesOnWhereItIs(t *testing.T) {
 func TestConsumer_OfAMissingStreamNamesTheStream(t *testing.T) {
 	t.Parallel()
 	_, err := provision.Consumer(t.Context(), connect(t), "S", worker(), provision.Create)
-	var missing *provision.MissingError
-	if !errors.As(err, &missing) || missing.Stream != "S" || missing.Consumer != "" {
+	if missing, ok := errors.AsType[*provision.MissingError](err); !ok || missing.Stream != "S" || missing.Consumer != "" {
 		t.Errorf("error = %v, want stream S missing", err)
 	}
 }

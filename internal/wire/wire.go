@@ -39,6 +39,7 @@ const (
 	DeadSequence  = "Catga-Dead-Sequence"
 	DeadPublished = "Catga-Dead-Published" // RFC 3339, the server's time
 	DeadFailed    = "Catga-Dead-Failed"    // RFC 3339, the node's time
+	DeadMissing   = "Catga-Dead-Missing"   // bytes of the payload that did not fit
 )
 
 // AutoID begins the IDs that this project generates; what a user gives never begins so on the wire

@@ -1,0 +1,436 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/catga-go/catga/internal/provision"
+)
+
+// Defaults of a [LoopConfig].
+const (
+	defaultAckWait       = 15 * time.Second
+	defaultMaxAckPending = 10_000
+	defaultMaxWaiting    = 2_048
+	defaultInfoInterval  = 5 * time.Second
+	defaultHeartbeat     = 5 * time.Second
+)
+
+// lingerTime is how long a loop waits for more room before it asks for little.
+const lingerTime = 2 * time.Millisecond
+
+// noFresh as watermark: nothing is fresh.
+const noFresh = math.MaxUint64
+
+// pulls is how many requests for messages a loop keeps open: one runs out while the next is ready.
+const pulls = 2
+
+// LoopConfig describes a durable and how one process consumes from it.
+type LoopConfig struct {
+	Stream            string        // required
+	Durable           string        // required; see [Names.Durable]
+	FilterSubjects    []string      // required
+	FromStart         bool          // a new durable starts with what is stored, not with what comes; implied on a work queue
+	AckWait           time.Duration // 0 means 15 s
+	MaxAckPending     int           // over all nodes; 0 means 10,000
+	MaxWaiting        int           // open pulls over all nodes, fixed at creation; 0 means 2,048
+	InactiveThreshold time.Duration // after which the server deletes an unused durable; 0 means never
+
+	Credits      int                   // required: how many messages the process holds at most, workers and prefetch together
+	Pool         func(*Delivery) *Pool // required: whose delivery it is; nil hands it back with a delay of 1 s. Must not block
+	InfoInterval time.Duration         // of OnInfo and of the floor that a deleted durable is recreated from; 0 means 5 s
+	Heartbeat    time.Duration         // of an idle pull; a silence of 2 means it is lost; 0 means 5 s
+	OnInfo       func(Info)            // may be nil; called by one goroutine, must not block
+	OnError      func(error)           // may be nil; called by two goroutines, must not block. The loop goes on by itself
+	Logger       *slog.Logger          // nil means slog.Default()
+	Mode         provision.Mode        // Verify: the durable must exist
+}
+
+func (c *LoopConfig) check() error {
+	switch {
+	case c.Stream == "":
+		return errors.New("check loop: no stream")
+	case c.Durable == "":
+		return errors.New("check loop: no durable")
+	case len(c.FilterSubjects) == 0:
+		return errors.New("check loop: no filter subjects")
+	case c.Credits < 1:
+		return errors.New("check loop: credits below 1")
+	case c.Pool == nil:
+		return errors.New("check loop: no pool")
+	}
+	c.AckWait = orDefault(c.AckWait, defaultAckWait)
+	c.MaxAckPending = orDefault(c.MaxAckPending, defaultMaxAckPending)
+	c.MaxWaiting = orDefault(c.MaxWaiting, defaultMaxWaiting)
+	c.InfoInterval = orDefault(c.InfoInterval, defaultInfoInterval)
+	c.Heartbeat = orDefault(c.Heartbeat, defaultHeartbeat)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.OnError == nil {
+		c.OnError = func(error) {}
+	}
+	return nil
+}
+
+func orDefault[T int | time.Duration](v, def T) T {
+	if v <= 0 {
+		return def
+	}
+	return v
+}
+
+// A Loop consumes from one durable for one process. It asks for messages as credits allow, and
+// goes on by itself through reconnects, restarts and changes of leader of the server, and when the
+// durable is deleted. Three goroutines beside the callbacks of its subscriptions are its whole:
+//
+//	callback  stamps what arrives and offers it to the pool; counts
+//	owner     sends pulls, runs the timers, notices what is lost
+//	tender    asks the server: makes sure of the consumer, reads the watermark, polls its info
+//
+// They share atomics, each with its writers named, and kick each other through channels.
+type Loop struct {
+	cfg  LoopConfig
+	js   jetstream.JetStream
+	next string // subject of pulls
+	from origin // what deliveries point to
+
+	slots     [pulls]slot
+	held      atomic.Int64  // arrived and not settled; callbacks add, settlements subtract
+	lingering atomic.Bool   // the linger timer runs; owner writes
+	watermark atomic.Uint64 // see setWatermark
+	epoch     atomic.Uint64 // counts what makes the watermark stale
+	created   atomic.Int64  // of the stream; tender writes
+	troubles  atomic.Uint32 // set of trouble not yet seen by the owner
+	cause     atomic.Pointer[PullError]
+	healthy   atomic.Bool // something good was heard since the last repair
+	stopping  atomic.Bool // what arrives goes back
+
+	kick     chan struct{} // 1 long: something for the owner to look at
+	repair   chan trouble  // 1 long: owner to tender
+	repaired chan error    // 1 long: tender to owner
+	state    atomic.Uint32 // idle, started, stopped
+	quit     context.CancelFunc
+	done     chan struct{} // closed when Stop has done its work
+	ended    chan struct{} // one token each from owner and tender
+
+	tended tended // of the tender, and of Start before it
+}
+
+const (
+	loopIdle uint32 = iota
+	loopStarted
+	loopStopped
+)
+
+// NewLoop checks cfg and prepares a loop; nothing happens before Start. The connection should have
+// no reconnect buffer: what it would send late is worthless. Its js context must be of the same
+// connection; an API prefix or a domain in it is honoured.
+func NewLoop(nc *nats.Conn, js jetstream.JetStream, cfg LoopConfig) (*Loop, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	l := &Loop{
+		cfg:      cfg,
+		js:       js,
+		next:     apiPrefix(js) + "CONSUMER.MSG.NEXT." + cfg.Stream + "." + cfg.Durable,
+		kick:     make(chan struct{}, 1),
+		repair:   make(chan trouble, 1),
+		repaired: make(chan error, 1),
+		done:     make(chan struct{}),
+		ended:    make(chan struct{}, 2), // not a semaphore: one token each from two goroutines that end
+	}
+	l.from.nc, l.from.base, l.from.ackWait, l.from.release = nc, time.Now(), cfg.AckWait, l.release
+	l.watermark.Store(noFresh)
+	return l, nil
+}
+
+// apiPrefix is what requests to the JetStream API begin with, with the dot.
+func apiPrefix(js jetstream.JetStream) string {
+	opts := js.Options()
+	switch {
+	case opts.Domain != "":
+		return "$JS." + opts.Domain + ".API."
+	case opts.APIPrefix == "":
+		return jetstream.DefaultAPIPrefix
+	case opts.APIPrefix[len(opts.APIPrefix)-1] != '.':
+		return opts.APIPrefix + "."
+	default:
+		return opts.APIPrefix
+	}
+}
+
+// Prepare makes sure of the durable and consumes nothing yet. Who starts several loops prepares all of
+// them first: then what the handlers of one publish misses no new group of another. It may be left
+// out; it must not be called during or after Start.
+func (l *Loop) Prepare(ctx context.Context) error {
+	if err := l.mend(ctx, troubled|missing); err != nil {
+		return fmt.Errorf("prepare loop %s: %w", l.cfg.Durable, err)
+	}
+	return nil
+}
+
+// Start makes sure of the durable, reads the watermark (see [Delivery.Fresh]) and begins to pull. It
+// returns an error if that cannot be done before ctx ends; then nothing is left running, and the loop
+// is of no further use. The loop goes on after ctx ends, until Stop.
+func (l *Loop) Start(ctx context.Context) error {
+	if !l.state.CompareAndSwap(loopIdle, loopStarted) {
+		return fmt.Errorf("start loop %s: started before", l.cfg.Durable)
+	}
+	status := l.from.nc.StatusChanged()
+	l.from.up.Store(l.from.nc.IsConnected())
+	err := l.mend(ctx, troubled|missing)
+	if err == nil {
+		err = l.subscribe()
+	}
+	if err != nil {
+		l.from.nc.RemoveStatusListener(status)
+		l.state.Store(loopStopped)
+		close(l.done)
+		return fmt.Errorf("start loop %s: %w", l.cfg.Durable, err)
+	}
+	l.from.watched.Store(true)
+	ctx, l.quit = context.WithCancel(context.WithoutCancel(ctx))
+	go l.own(ctx, status)
+	go l.tend(ctx)
+	return nil
+}
+
+func (l *Loop) subscribe() error {
+	inbox := l.from.nc.NewInbox()
+	for i := range l.slots {
+		s := &l.slots[i]
+		s.inbox = inbox + "." + strconv.Itoa(i) + "."
+		s.closed = make(chan struct{})
+		sub, err := l.from.nc.Subscribe(s.inbox+"*", func(m *nats.Msg) { l.receive(s, m) })
+		if err == nil {
+			s.sub = sub
+			sub.SetClosedHandler(func(string) { close(s.closed) })
+			if !sub.IsValid() { // the connection has just closed; perhaps before it knew the handler
+				s.sub, err = nil, nats.ErrConnectionClosed
+			}
+		}
+		if err == nil {
+			// Credits bound what is asked for; a limit here would drop messages silently.
+			err = sub.SetPendingLimits(-1, -1)
+		}
+		if err != nil {
+			l.unsubscribe()
+			return fmt.Errorf("subscribe %s: %w", s.inbox, err)
+		}
+	}
+	return nil
+}
+
+// Stop ends the loop: the server sends nothing more, and what is already on its way is handed back.
+// When it returns, no further delivery is offered to a pool and the loop's goroutines are gone.
+// Deliveries already offered stay settleable. It takes a round trip to the server, at most about 2 s.
+// It is safe to call it more than once and before Start.
+func (l *Loop) Stop() {
+	if l.state.CompareAndSwap(loopIdle, loopStopped) {
+		close(l.done)
+		return
+	}
+	if l.state.CompareAndSwap(loopStarted, loopStopped) {
+		l.quit()
+		<-l.ended
+		<-l.ended
+		l.unsubscribe()
+		close(l.done)
+	}
+	<-l.done
+}
+
+// unsubscribe waits until no callback can run any more. It first drains: what the server sent before
+// it knew is handed back by the callbacks, behind the UNSUB on the same connection, so that it cannot
+// come back here.
+func (l *Loop) unsubscribe() {
+	for i := range l.slots {
+		if sub := l.slots[i].sub; sub != nil && l.from.nc.IsConnected() {
+			_ = sub.Drain() // closed already; Unsubscribe below is the fallback
+		}
+	}
+	l.stopping.Store(true)
+	patience := time.NewTimer(2 * time.Second)
+	defer patience.Stop()
+	if !l.from.nc.IsConnected() {
+		patience.Reset(0)
+	}
+	for i := range l.slots {
+		s := &l.slots[i]
+		if s.sub == nil {
+			continue
+		}
+		select {
+		case <-s.closed:
+			continue
+		case <-patience.C:
+			patience.Reset(0) // for the next slot
+		}
+		_ = s.sub.Unsubscribe() // fails only if closed, which is what is wanted
+		<-s.closed
+	}
+}
+
+// Held is how many messages have arrived and are not settled.
+func (l *Loop) Held() int { return int(l.held.Load()) }
+
+// receive is the callback of a slot's subscription.
+func (l *Loop) receive(s *slot, m *nats.Msg) {
+	ack, ok := parseAckReply(m.Reply)
+	if !ok {
+		l.hear(s, m)
+		return
+	}
+	arrived := time.Now()
+	now := int64(arrived.Sub(l.from.base))
+	s.heard.Store(now)
+	if !l.healthy.Load() {
+		l.healthy.Store(true)
+	}
+	d := &Delivery{
+		Subject:   m.Subject,
+		Header:    m.Header,
+		Data:      m.Data,
+		Stream:    l.cfg.Stream,
+		Sequence:  ack.streamSeq,
+		Delivered: ack.delivered,
+		Published: time.Unix(0, ack.published),
+		Arrived:   arrived,
+		Created:   l.created.Load(),
+		from:      &l.from,
+		reply:     m.Reply,
+		fresh:     l.fresh(s, ack),
+	}
+	d.expires.Store(now + int64(l.cfg.AckWait))
+	l.held.Add(1)
+	if s.arrived() {
+		l.wake()
+	}
+	l.offer(d)
+}
+
+func (l *Loop) offer(d *Delivery) {
+	if l.stopping.Load() {
+		d.Nak(0)
+		return
+	}
+	if p := l.cfg.Pool(d); p != nil {
+		p.Offer(d)
+		return
+	}
+	d.Nak(time.Second)
+}
+
+// fresh decides [Delivery.Fresh]. Beside the watermark it looks at the order: a server sends what it
+// has not sent before in the order of the stream. A first delivery that falls behind an earlier one
+// of the same pull comes from a consumer that was created anew or has forgotten.
+func (l *Loop) fresh(s *slot, ack ackReply) bool {
+	if ack.delivered != 1 {
+		return false
+	}
+	if epoch := l.epoch.Load(); epoch != s.epoch {
+		s.epoch, s.last = epoch, 0
+	}
+	if ack.streamSeq <= s.last {
+		l.report(troubled, nil)
+		return false
+	}
+	s.last = ack.streamSeq
+	return ack.streamSeq > l.watermark.Load()
+}
+
+// hear handles what is not a message: the server's word about a pull.
+func (l *Loop) hear(s *slot, m *nats.Msg) {
+	if !s.present(m.Subject) {
+		return // about a pull given up before
+	}
+	status, reason := m.Header.Get("Status"), m.Header.Get("Description")
+	v := judge(status, reason, m.Header.Get("Nats-Pending-Messages") != "")
+	if status == statusHeartbeat {
+		s.heard.Store(l.from.now())
+		l.healthy.Store(true)
+	}
+	if !v.ended {
+		return
+	}
+	s.asked.Store(0)
+	if v.trouble == 0 {
+		l.wake()
+		return
+	}
+	if status == statusNoResponder && reason == "" {
+		reason = "no responders"
+	}
+	l.report(v.trouble, &PullError{Durable: l.cfg.Durable, Status: status, Reason: reason})
+}
+
+// report makes the watermark stale at once, before the next message is looked at, and lets the owner
+// see to the rest.
+func (l *Loop) report(t trouble, cause *PullError) {
+	l.epoch.Add(1)
+	l.watermark.Store(noFresh)
+	if cause != nil {
+		l.cause.Store(cause)
+	}
+	l.troubles.Or(uint32(t))
+	l.wake()
+}
+
+// setWatermark publishes what was read during epoch. If the watermark has become stale since, either
+// the first look sees that, or report's own store of noFresh comes after the one here, or, if it came
+// between, the second look sees the epoch moved on and stores noFresh again.
+func (l *Loop) setWatermark(epoch, last uint64) {
+	if l.epoch.Load() != epoch {
+		return
+	}
+	l.watermark.Store(last)
+	if l.epoch.Load() != epoch {
+		l.watermark.Store(noFresh)
+	}
+}
+
+// release gives one credit back. It wakes the owner only when there is something to ask for. No
+// wake-up is lost: room grows here alone, and the count is changed before it is looked at; that a slot
+// becomes idle always wakes the owner.
+func (l *Loop) release() {
+	held := l.held.Add(-1)
+	asked, idle := l.open()
+	batch, linger := plan(int64(l.cfg.Credits), held, asked, idle)
+	if batch > 0 || (linger && !l.lingering.Load()) {
+		l.wake()
+	}
+}
+
+func (l *Loop) open() (asked, idle int64) {
+	for i := range l.slots {
+		n := l.slots[i].asked.Load()
+		asked += n
+		if n == 0 {
+			idle++
+		}
+	}
+	return asked, idle
+}
+
+func (l *Loop) wake() {
+	select {
+	case l.kick <- struct{}{}:
+	default:
+	}
+}
+
+// jitter is d, give or take a fifth.
+func jitter(d time.Duration) time.Duration {
+	return d*4/5 + rand.N(max(d*2/5, 1)) //nolint:gosec // spreads load; nothing is secret
+}

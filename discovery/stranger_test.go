@@ -129,7 +129,7 @@ func TestRemovedBucketIsMadeAnewAndFilled(t *testing.T) { //nolint:paralleltest 
 		if err := a.js.DeleteStream(t.Context(), streamName("catga_nodes")); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second) //nolint:forbidigo // fake time: the followers notice and read the new bucket
+		natstest.Pass(time.Second) // the followers notice and read the new bucket
 		for _, p := range []*peer{a, b} {
 			p.await(t, "online again", online("node1", "node2"))
 		}

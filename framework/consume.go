@@ -123,11 +123,11 @@ func (n *Node) loopConfig(c *consumer, kind string) streams.LoopConfig {
 	return cfg
 }
 
-// prefetch is how many messages wait beside those that run. Requests wait where any node can take
-// them; events have more to gain from being at hand.
+// prefetch is how many messages wait beside those that run. Events have something to gain from being
+// at hand. Requests wait in the stream, where any node that has room can take them.
 func (h *handler) prefetch() int {
 	if h.spec.request {
-		return max(1, h.cfg.concurrency/4)
+		return 0
 	}
 	return h.cfg.concurrency
 }

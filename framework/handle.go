@@ -134,6 +134,9 @@ func (n *Node) newHandler(s *typeSpec, cfg handlerConfig, b binding) (*handler, 
 			return nil, &ConfigError{"group", group, fmt.Sprintf("is too long: with the kind, consumer %s has %d characters, at most %d", name, len(name), maxDurable)}
 		}
 	}
+	if _, taken := n.handlers.get(handlerKey{s.kind, group}); taken { // before hooks hear of it
+		return nil, &DuplicateHandlerError{Kind: s.kind, Group: group}
+	}
 	h := &handler{
 		binding: b, spec: s, cfg: cfg, codec: n.codecs.writing(s.kind, s),
 		ref: HandlerRef{Kind: s.kind, Group: group, Node: n.cfg.NodeID, QoS: s.qos, Concurrency: cfg.concurrency},

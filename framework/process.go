@@ -161,10 +161,17 @@ func (n *Node) execute(r *run) outcome {
 	}
 	err := r.invoke(ctx)
 	cause := context.Cause(r.lease.ctx)
-	return decide(ended{
+	o := decide(ended{
 		err: err, fails: r.fails, request: r.h.spec.request,
 		drained: errors.Is(cause, ErrDraining), lost: errors.Is(cause, ErrLeaseLost),
 	}, policy{r.h.cfg.retries, r.h.cfg.backoff})
+	if o.fate == fateRetry {
+		if late, over := r.late(time.Since(r.Published) + o.after); over {
+			late.err = errors.Join(o.err, late.err)
+			return late
+		}
+	}
+	return o
 }
 
 func (n *Node) decodeInto(r *run) error {

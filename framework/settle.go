@@ -179,7 +179,7 @@ func (n *Node) countFailure(ctx context.Context, r *run, cause error) error {
 // twice.
 func (n *Node) schedule(ctx context.Context, r *run, d time.Duration) error {
 	token := wire.Token(r.id)
-	msg := &nats.Msg{Header: again(r), Data: r.Data}
+	msg := &nats.Msg{Header: again(r, d), Data: r.Data}
 	target := r.Subject
 	if r.h.spec.request {
 		msg.Subject = n.names.SchedRequest(r.kind, token)
@@ -190,9 +190,10 @@ func (n *Node) schedule(ctx context.Context, r *run, d time.Duration) error {
 	return n.publisher.Schedule(ctx, msg, target, time.Now().Add(d))
 }
 
-// again is the headers of a message that is sent once more: its ID where the server does not
-// deduplicate by it, and how often it has failed, this time included.
-func again(r *run) nats.Header {
+// again is the headers of a message that is sent once more after d: its ID where the server does not
+// deduplicate by it, how often it has failed, this time included, and what will be left of its time:
+// the copy's own begins anew.
+func again(r *run, d time.Duration) nats.Header {
 	h := make(nats.Header, len(r.Header)+2)
 	for key, values := range r.Header {
 		if !strings.HasPrefix(key, wire.ReservedNATS) {
@@ -201,6 +202,10 @@ func again(r *run) nats.Header {
 	}
 	h[wire.ID] = []string{r.wireID(r.h.spec.request)}
 	h[wire.Fails] = []string{strconv.Itoa(r.fails + 1)}
+	if r.expiresIn > 0 {
+		left := r.expiresIn - time.Since(r.Published) - d // above 0, or it would not be retried
+		h[wire.ExpiresIn] = []string{strconv.FormatInt(left.Milliseconds(), 10)}
+	}
 	return h
 }
 

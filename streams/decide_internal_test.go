@@ -116,16 +116,16 @@ func TestJudge(t *testing.T) {
 		{"100", "Idle Heartbeat", true, pullVerdict{}},
 		{"408", "Request Timeout", true, pullVerdict{ended: true}},
 		{"408", "Interest Expired", true, pullVerdict{ended: true}},
-		{"408", "Bad Request", false, pullVerdict{ended: true, trouble: troubled}},
+		{"408", "Bad Request", false, pullVerdict{ended: true, trouble: troubled | missing}},
 		{"404", "No Messages", true, pullVerdict{ended: true}},
 		{"409", "Batch Completed", true, pullVerdict{ended: true}},
 		{"409", "Consumer Deleted", false, pullVerdict{ended: true, trouble: troubled | voided | missing}},
 		{"409", "Leadership Change", false, pullVerdict{ended: true, trouble: troubled | voided}},
 		{"409", "Server Shutdown", true, pullVerdict{ended: true, trouble: troubled | voided}},
-		{"409", "Exceeded MaxWaiting", false, pullVerdict{ended: true, trouble: troubled}},
-		{"409", "Exceeded MaxRequestBatch of 1", false, pullVerdict{ended: true, trouble: troubled}},
+		{"409", "Exceeded MaxWaiting", false, pullVerdict{ended: true, trouble: troubled | missing}},
+		{"409", "Exceeded MaxRequestBatch of 1", false, pullVerdict{ended: true, trouble: troubled | missing}},
 		{"503", "", false, pullVerdict{ended: true, trouble: troubled | voided}},
-		{"999", "from the future", false, pullVerdict{ended: true, trouble: troubled}},
+		{"999", "from the future", false, pullVerdict{ended: true, trouble: troubled | missing}},
 	} {
 		if got := judge(tt.status, tt.reason, tt.counted); got != tt.want {
 			t.Errorf("judge(%s %s) = %+v, want %+v", tt.status, tt.reason, got, tt.want)

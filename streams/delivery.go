@@ -40,11 +40,11 @@ type Delivery struct {
 // origin is what the deliveries of one loop have in common.
 type origin struct {
 	nc      *nats.Conn
-	base    time.Time // where now counts from
-	ackWait time.Duration
-	release func()      // gives one credit back; called once per delivery
-	watched atomic.Bool // whether up is kept; written by the loop's owner
-	up      atomic.Bool // whether the connection is up; written by the loop's owner
+	base    time.Time    // where now counts from
+	wait    atomic.Int64 // ack wait of the consumer; written by the loop's tender
+	release func()       // gives one credit back; called once per delivery
+	watched atomic.Bool  // whether up is kept; written by the loop's owner
+	up      atomic.Bool  // whether the connection is up; written by the loop's owner
 }
 
 // connected asks the connection, which costs a lock of its own, only when nobody has told us.
@@ -58,8 +58,10 @@ func (o *origin) connected() bool {
 // now is the local monotonic clock.
 func (o *origin) now() int64 { return int64(time.Since(o.base)) }
 
+func (o *origin) ackWait() time.Duration { return time.Duration(o.wait.Load()) }
+
 // margin is how much of the ack wait is kept for the way to the server: a twentieth, at most 1 s.
-func (o *origin) margin() int64 { return int64(min(o.ackWait/20, time.Second)) }
+func (o *origin) margin() int64 { return int64(min(o.ackWait()/20, time.Second)) }
 
 // Fresh reports that the message is certainly new: this is its first delivery, and it was stored
 // after this loop last connected or its consumer was last created. What was stored before may have
@@ -67,7 +69,7 @@ func (o *origin) margin() int64 { return int64(min(o.ackWait/20, time.Second)) }
 func (d *Delivery) Fresh() bool { return d.fresh }
 
 // AckWait is the time from a delivery, or its renewal, to the next delivery of the message.
-func (d *Delivery) AckWait() time.Duration { return d.from.ackWait }
+func (d *Delivery) AckWait() time.Duration { return d.from.ackWait() }
 
 // Remaining is what is left of the ack wait since the arrival or the last renewal; 0 or less means
 // that the message is somebody else's by now.
@@ -79,7 +81,7 @@ func (d *Delivery) Remaining() time.Duration {
 // when 80 % of its ack wait went by while it waited: by the time it ran it would be somebody else's.
 // A delivery that has waited for a third or more is renewed. [Pool] calls it before the handler.
 func (d *Delivery) Start() bool {
-	left, wait := d.Remaining(), d.from.ackWait
+	left, wait := d.Remaining(), d.from.ackWait()
 	if left <= wait/5 {
 		d.Drop()
 		return false
@@ -127,7 +129,7 @@ func (d *Delivery) Renew() bool {
 	if !d.inTime(now) || !d.send([]byte(renewBody)) {
 		return false
 	}
-	d.expires.Store(now + int64(d.from.ackWait))
+	d.expires.Store(now + d.from.wait.Load())
 	return true
 }
 

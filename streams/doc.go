@@ -3,11 +3,13 @@
 //
 //	names.go      what subjects, streams and durables of a namespace are called
 //	assets.go     the three streams, declared
-//	publish.go    Publisher: store and be sure; attempt.go, acks.go: one try and its answer
+//	publish.go    Publisher: store and be sure; acks.go, puback.go: who waits for which answer
 //	verdict.go    what an error of a try means; retry.go: what to do about it
+//	linkowner.go  ends what waits too long, and follows the connection
 //	schedule.go   a message that the server sends later
 //	dead.go       dead letters: Bury, ParseDead; deadheader.go: how they look
-//	loop.go       Loop: pulls a durable's messages; slot.go, status.go, tend.go: its parts
+//	loop.go       Loop: pulls a durable's messages, as loopconfig.go says; its parts are
+//	              owner.go, receive.go, tend.go, and slot.go and status.go, which decide
 //	delivery.go   Delivery: one arrived message and what can be done with it, once
 //	pool.go       Pool: the workers
 //

@@ -2,28 +2,14 @@ package streams
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"math"
-	"math/rand/v2"
 	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/catga-go/catga/internal/provision"
-)
-
-// Defaults of a [LoopConfig].
-const (
-	defaultAckWait       = 15 * time.Second
-	defaultMaxAckPending = 10_000
-	defaultMaxWaiting    = 2_048
-	defaultInfoInterval  = 5 * time.Second
-	defaultHeartbeat     = 5 * time.Second
 )
 
 // lingerTime is how long a loop waits for more room before it asks for little.
@@ -34,61 +20,6 @@ const noFresh = math.MaxUint64
 
 // pulls is how many requests for messages a loop keeps open: one runs out while the next is ready.
 const pulls = 2
-
-// LoopConfig describes a durable and how one process consumes from it.
-type LoopConfig struct {
-	Stream            string        // required
-	Durable           string        // required; see [Names.Durable]
-	FilterSubjects    []string      // required
-	FromStart         bool          // a new durable starts with what is stored, not with what comes; implied on a work queue
-	AckWait           time.Duration // 0 means 15 s
-	MaxAckPending     int           // over all nodes; 0 means 10,000
-	MaxWaiting        int           // open pulls over all nodes, fixed at creation; 0 means 2,048
-	InactiveThreshold time.Duration // after which the server deletes an unused durable; 0 means never
-
-	Credits      int                   // required: how many messages the process holds at most, workers and prefetch together
-	Pool         func(*Delivery) *Pool // required: whose delivery it is; nil hands it back with a delay of 1 s. Must not block
-	InfoInterval time.Duration         // of OnInfo and of the floor that a deleted durable is recreated from; 0 means 5 s
-	Heartbeat    time.Duration         // of an idle pull; a silence of 2 means it is lost; 0 means 5 s
-	OnInfo       func(Info)            // may be nil; called by one goroutine, must not block
-	OnError      func(error)           // may be nil; called by two goroutines, must not block. The loop goes on by itself
-	Logger       *slog.Logger          // nil means slog.Default()
-	Mode         provision.Mode        // Verify: the durable must exist
-}
-
-func (c *LoopConfig) check() error {
-	switch {
-	case c.Stream == "":
-		return errors.New("check loop: no stream")
-	case c.Durable == "":
-		return errors.New("check loop: no durable")
-	case len(c.FilterSubjects) == 0:
-		return errors.New("check loop: no filter subjects")
-	case c.Credits < 1:
-		return errors.New("check loop: credits below 1")
-	case c.Pool == nil:
-		return errors.New("check loop: no pool")
-	}
-	c.AckWait = orDefault(c.AckWait, defaultAckWait)
-	c.MaxAckPending = orDefault(c.MaxAckPending, defaultMaxAckPending)
-	c.MaxWaiting = orDefault(c.MaxWaiting, defaultMaxWaiting)
-	c.InfoInterval = orDefault(c.InfoInterval, defaultInfoInterval)
-	c.Heartbeat = orDefault(c.Heartbeat, defaultHeartbeat)
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
-	if c.OnError == nil {
-		c.OnError = func(error) {}
-	}
-	return nil
-}
-
-func orDefault[T int | time.Duration](v, def T) T {
-	if v <= 0 {
-		return def
-	}
-	return v
-}
 
 // A Loop consumes from one durable for one process. It asks for messages as credits allow, and
 // goes on by itself through reconnects, restarts and changes of leader of the server, and when the
@@ -150,7 +81,8 @@ func NewLoop(nc *nats.Conn, js jetstream.JetStream, cfg LoopConfig) (*Loop, erro
 		done:     make(chan struct{}),
 		ended:    make(chan struct{}, 2), // not a semaphore: one token each from two goroutines that end
 	}
-	l.from.nc, l.from.base, l.from.ackWait, l.from.release = nc, time.Now(), cfg.AckWait, l.release
+	l.from.nc, l.from.base, l.from.release = nc, time.Now(), l.release
+	l.from.wait.Store(int64(cfg.AckWait))
 	l.watermark.Store(noFresh)
 	return l, nil
 }
@@ -285,121 +217,6 @@ func (l *Loop) unsubscribe() {
 // Held is how many messages have arrived and are not settled.
 func (l *Loop) Held() int { return int(l.held.Load()) }
 
-// receive is the callback of a slot's subscription.
-func (l *Loop) receive(s *slot, m *nats.Msg) {
-	ack, ok := parseAckReply(m.Reply)
-	if !ok {
-		l.hear(s, m)
-		return
-	}
-	arrived := time.Now()
-	now := int64(arrived.Sub(l.from.base))
-	s.heard.Store(now)
-	if !l.healthy.Load() {
-		l.healthy.Store(true)
-	}
-	d := &Delivery{
-		Subject:   m.Subject,
-		Header:    m.Header,
-		Data:      m.Data,
-		Stream:    l.cfg.Stream,
-		Sequence:  ack.streamSeq,
-		Delivered: ack.delivered,
-		Published: time.Unix(0, ack.published),
-		Arrived:   arrived,
-		Created:   l.created.Load(),
-		from:      &l.from,
-		reply:     m.Reply,
-		fresh:     l.fresh(s, ack),
-	}
-	d.expires.Store(now + int64(l.cfg.AckWait))
-	l.held.Add(1)
-	if s.arrived() {
-		l.wake()
-	}
-	l.offer(d)
-}
-
-func (l *Loop) offer(d *Delivery) {
-	if l.stopping.Load() {
-		d.Nak(0)
-		return
-	}
-	if p := l.cfg.Pool(d); p != nil {
-		p.Offer(d)
-		return
-	}
-	d.Nak(time.Second)
-}
-
-// fresh decides [Delivery.Fresh]. Beside the watermark it looks at the order: a server sends what it
-// has not sent before in the order of the stream. A first delivery that falls behind an earlier one
-// of the same pull comes from a consumer that was created anew or has forgotten.
-func (l *Loop) fresh(s *slot, ack ackReply) bool {
-	if ack.delivered != 1 {
-		return false
-	}
-	if epoch := l.epoch.Load(); epoch != s.epoch {
-		s.epoch, s.last = epoch, 0
-	}
-	if ack.streamSeq <= s.last {
-		l.report(troubled, nil)
-		return false
-	}
-	s.last = ack.streamSeq
-	return ack.streamSeq > l.watermark.Load()
-}
-
-// hear handles what is not a message: the server's word about a pull.
-func (l *Loop) hear(s *slot, m *nats.Msg) {
-	if !s.present(m.Subject) {
-		return // about a pull given up before
-	}
-	status, reason := m.Header.Get("Status"), m.Header.Get("Description")
-	v := judge(status, reason, m.Header.Get("Nats-Pending-Messages") != "")
-	if status == statusHeartbeat {
-		s.heard.Store(l.from.now())
-		l.healthy.Store(true)
-	}
-	if !v.ended {
-		return
-	}
-	s.asked.Store(0)
-	if v.trouble == 0 {
-		l.wake()
-		return
-	}
-	if status == statusNoResponder && reason == "" {
-		reason = "no responders"
-	}
-	l.report(v.trouble, &PullError{Durable: l.cfg.Durable, Status: status, Reason: reason})
-}
-
-// report makes the watermark stale at once, before the next message is looked at, and lets the owner
-// see to the rest.
-func (l *Loop) report(t trouble, cause *PullError) {
-	l.epoch.Add(1)
-	l.watermark.Store(noFresh)
-	if cause != nil {
-		l.cause.Store(cause)
-	}
-	l.troubles.Or(uint32(t))
-	l.wake()
-}
-
-// setWatermark publishes what was read during epoch. If the watermark has become stale since, either
-// the first look sees that, or report's own store of noFresh comes after the one here, or, if it came
-// between, the second look sees the epoch moved on and stores noFresh again.
-func (l *Loop) setWatermark(epoch, last uint64) {
-	if l.epoch.Load() != epoch {
-		return
-	}
-	l.watermark.Store(last)
-	if l.epoch.Load() != epoch {
-		l.watermark.Store(noFresh)
-	}
-}
-
 // release gives one credit back. It wakes the owner only when there is something to ask for. No
 // wake-up is lost: room grows here alone, and the count is changed before it is looked at; that a slot
 // becomes idle always wakes the owner.
@@ -428,9 +245,4 @@ func (l *Loop) wake() {
 	case l.kick <- struct{}{}:
 	default:
 	}
-}
-
-// jitter is d, give or take a fifth.
-func jitter(d time.Duration) time.Duration {
-	return d*4/5 + rand.N(max(d*2/5, 1)) //nolint:gosec // spreads load; nothing is secret
 }

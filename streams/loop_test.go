@@ -131,17 +131,17 @@ func TestLoop_NewGroupStartsWithTheNextMessageUnlessFromStart(t *testing.T) {
 	}
 }
 
-func TestLoop_PrefetchedNeighboursOfASlowHandlerRunOnce(t *testing.T) { //nolint:paralleltest // fake time: see Bubble
-	streams.Bubble(t, func(t *testing.T) {
+func TestLoop_PrefetchedNeighboursOfASlowHandlerRunOnce(t *testing.T) { //nolint:paralleltest // fake time: see natstest.FakeTime
+	natstest.FakeTime(t, func(t *testing.T) {
 		b := setup(t)
 		runs := make(chan run, 100)
 		b.loop(b.pool(1, func(d *streams.Delivery) {
-			streams.Elapse(700 * time.Millisecond) // 16 of them: five ack waits
+			natstest.Pass(700 * time.Millisecond) // 16 of them: five ack waits
 			runs <- run{string(d.Data), d.Sequence, d.Delivered, d.Fresh()}
 			d.Ack()
 		}), func(c *streams.LoopConfig) { c.AckWait, c.Credits = 2*time.Second, 9 })
 		b.storeMany(0, 16)
-		streams.Elapse(5 * time.Minute)
+		natstest.Pass(5 * time.Minute)
 		seen := map[string]int{}
 		for len(runs) > 0 {
 			seen[receive(t, runs).data]++
@@ -157,24 +157,24 @@ func TestLoop_PrefetchedNeighboursOfASlowHandlerRunOnce(t *testing.T) { //nolint
 	})
 }
 
-func TestLoop_LongHandlerIsRenewed(t *testing.T) { //nolint:paralleltest // fake time: see Bubble
-	streams.Bubble(t, func(t *testing.T) {
+func TestLoop_LongHandlerIsRenewed(t *testing.T) { //nolint:paralleltest // fake time: see natstest.FakeTime
+	natstest.FakeTime(t, func(t *testing.T) {
 		b := setup(t)
 		runs := make(chan bool, 100)
 		b.loop(b.pool(2, func(d *streams.Delivery) {
-			streams.Elapse(10 * time.Minute)
+			natstest.Pass(10 * time.Minute)
 			runs <- d.Ack()
 		}), func(c *streams.LoopConfig) { c.AckWait = 15 * time.Second })
 		b.storeMany(0, 1)
-		streams.Elapse(time.Hour)
+		natstest.Pass(time.Hour)
 		if len(runs) != 1 || !<-runs {
 			t.Errorf("%d more runs, want one, acknowledged in time", len(runs))
 		}
 	})
 }
 
-func TestDelivery_NakComesBackAfterItsDelay(t *testing.T) { //nolint:paralleltest // fake time: see Bubble
-	streams.Bubble(t, func(t *testing.T) {
+func TestDelivery_NakComesBackAfterItsDelay(t *testing.T) { //nolint:paralleltest // fake time: see natstest.FakeTime
+	natstest.FakeTime(t, func(t *testing.T) {
 		b := setup(t)
 		var times []time.Time
 		done := make(chan uint64)
@@ -513,8 +513,8 @@ func TestLoop_WorkQueueSharedByKindAndDirect(t *testing.T) {
 	})
 }
 
-func TestLoop_InfoTellsBacklogAndAge(t *testing.T) { //nolint:paralleltest // fake time: see Bubble
-	streams.Bubble(t, func(t *testing.T) {
+func TestLoop_InfoTellsBacklogAndAge(t *testing.T) { //nolint:paralleltest // fake time: see natstest.FakeTime
+	natstest.FakeTime(t, func(t *testing.T) {
 		b := setup(t)
 		infos := make(chan streams.Info, 1000)
 		hold := make(chan struct{})
@@ -526,7 +526,7 @@ func TestLoop_InfoTellsBacklogAndAge(t *testing.T) { //nolint:paralleltest // fa
 			c.OnInfo = func(i streams.Info) { infos <- i }
 		})
 		b.storeMany(0, 5)
-		streams.Elapse(time.Minute)
+		natstest.Pass(time.Minute)
 		var last streams.Info
 		for len(infos) > 0 {
 			last = <-infos
@@ -538,7 +538,7 @@ func TestLoop_InfoTellsBacklogAndAge(t *testing.T) { //nolint:paralleltest // fa
 			t.Errorf("oldest = %v, want about a minute", last.Oldest)
 		}
 		close(hold)
-		streams.Elapse(time.Minute)
+		natstest.Pass(time.Minute)
 		for len(infos) > 0 {
 			last = <-infos
 		}
@@ -548,22 +548,22 @@ func TestLoop_InfoTellsBacklogAndAge(t *testing.T) { //nolint:paralleltest // fa
 	})
 }
 
-func TestLoop_IdleForHoursThenFlows(t *testing.T) { //nolint:paralleltest // fake time: see Bubble
-	streams.Bubble(t, func(t *testing.T) {
+func TestLoop_IdleForHoursThenFlows(t *testing.T) { //nolint:paralleltest // fake time: see natstest.FakeTime
+	natstest.FakeTime(t, func(t *testing.T) {
 		b := setup(t)
 		runs, record := recorder(10)
 		b.loop(b.pool(1, record), func(c *streams.LoopConfig) {
 			c.OnError = func(err error) { t.Error(err) } // pulls that run out are no error
 		})
-		streams.Elapse(time.Hour)
+		natstest.Pass(time.Hour)
 		b.storeMany(0, 1)
 		receive(t, runs)
 	})
 }
 
 // The server says nothing to a pull beyond MaxWaiting: only the missing heartbeats tell.
-func TestLoop_FlowsWhenItsPullsWereDroppedSilently(t *testing.T) { //nolint:paralleltest // fake time: see Bubble
-	streams.Bubble(t, func(t *testing.T) {
+func TestLoop_FlowsWhenItsPullsWereDroppedSilently(t *testing.T) { //nolint:paralleltest // fake time: see natstest.FakeTime
+	natstest.FakeTime(t, func(t *testing.T) {
 		b := setup(t)
 		runs, record := recorder(100)
 		lost := make(chan error, 100)
@@ -573,14 +573,40 @@ func TestLoop_FlowsWhenItsPullsWereDroppedSilently(t *testing.T) { //nolint:para
 			crowded(c)
 			c.OnError = func(err error) { lost <- err }
 		})
-		streams.Elapse(time.Minute)
+		natstest.Pass(time.Minute)
 		first.Stop()
 		if e := as[*streams.PullError](t, receive(t, lost)); e.Status != "" {
 			t.Errorf("error = %v, want a lost pull", e)
 		}
-		streams.Elapse(time.Minute)
+		natstest.Pass(time.Minute)
 		b.storeMany(0, 1)
 		receive(t, runs)
+	})
+}
+
+func TestLoop_KeepsToWhatOthersSetWhileItRuns(t *testing.T) { //nolint:paralleltest // fake time: see natstest.FakeTime
+	natstest.FakeTime(t, func(t *testing.T) {
+		b := setup(t)
+		waits := make(chan time.Duration, 100)
+		pool := b.pool(1, func(d *streams.Delivery) {
+			waits <- d.AckWait()
+			d.Ack()
+		})
+		b.loop(pool, nil)
+		natstest.Pass(time.Minute)
+		c, err := b.js.Consumer(t.Context(), names.Events(), names.Durable("g", "A"))
+		must(t, err)
+		cfg := c.CachedInfo().Config
+		cfg.AckWait, cfg.MaxRequestBatch, cfg.MaxRequestExpires = 3*time.Second, 2, 4*time.Second
+		_, err = b.js.UpdateConsumer(t.Context(), names.Events(), cfg)
+		must(t, err)
+		natstest.Pass(time.Minute)
+		b.storeMany(0, 20)
+		for range 20 {
+			if wait := receive(t, waits); wait != 3*time.Second {
+				t.Errorf("ack wait = %v, want the 3s of the server", wait)
+			}
+		}
 	})
 }
 
@@ -677,8 +703,8 @@ func TestLoop_WithinADomain(t *testing.T) {
 	}
 }
 
-func TestLoop_UnknownPoolHandsBack(t *testing.T) { //nolint:paralleltest // fake time: see Bubble
-	streams.Bubble(t, func(t *testing.T) {
+func TestLoop_UnknownPoolHandsBack(t *testing.T) { //nolint:paralleltest // fake time: see natstest.FakeTime
+	natstest.FakeTime(t, func(t *testing.T) {
 		b := setup(t)
 		runs, record := recorder(10)
 		pool := b.pool(1, record)

@@ -3,6 +3,7 @@ package streams
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"strconv"
 	"time"
 
@@ -256,4 +257,9 @@ func (l *Loop) complain(err error) {
 	if !errors.Is(err, context.Canceled) {
 		l.cfg.OnError(err)
 	}
+}
+
+// jitter is d, give or take a fifth.
+func jitter(d time.Duration) time.Duration {
+	return d*4/5 + rand.N(max(d*2/5, 1)) //nolint:gosec // spreads load; nothing is secret
 }

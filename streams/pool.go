@@ -64,8 +64,8 @@ func (p *Pool) Offer(d *Delivery) {
 		d.Nak(0)
 		return
 	}
-	if wait := p.wait.Load(); wait == 0 || int64(d.from.ackWait) < wait {
-		p.pace(int64(d.from.ackWait))
+	if wait, shortest := d.from.wait.Load(), p.wait.Load(); shortest == 0 || wait < shortest {
+		p.pace(wait)
 	}
 	if p.listed.Load() > 0 {
 		p.append(d)

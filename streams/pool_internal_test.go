@@ -2,7 +2,6 @@ package streams
 
 import (
 	"context"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,7 +24,8 @@ func newFake(t *testing.T, ackWait time.Duration) *fake {
 	t.Helper()
 	nc := natstest.Connect(t, natstest.Start(t))
 	f := &fake{sent: make(chan string, 10_000)}
-	f.nc, f.base, f.ackWait = nc, time.Now(), ackWait
+	f.nc, f.base = nc, time.Now()
+	f.wait.Store(int64(ackWait))
 	f.release = func() { f.released.Add(1) }
 	if _, err := nc.Subscribe("ack", func(m *nats.Msg) {
 		select {
@@ -40,24 +40,9 @@ func newFake(t *testing.T, ackWait time.Duration) *fake {
 
 func (f *fake) delivery() *Delivery {
 	d := &Delivery{from: &f.origin, reply: "ack"}
-	d.expires.Store(f.now() + int64(f.ackWait))
+	d.expires.Store(f.now() + f.wait.Load())
 	return d
 }
-
-// Bubble runs a test in fake time. Such a test must not be parallel to others: nats.go keeps timers
-// in a pool of the whole process (Flush, Drain, NextMsg and Request with a timeout use it), and a timer
-// of one bubble must not be met outside it. Two collections empty the pool.
-func Bubble(t *testing.T, f func(t *testing.T)) {
-	t.Helper()
-	defer func() {
-		runtime.GC()
-		runtime.GC()
-	}()
-	synctest.Test(t, f)
-}
-
-// Elapse lets d go by, in fake time.
-func Elapse(d time.Duration) { <-time.After(d) }
 
 func drain(t *testing.T, p *Pool) {
 	t.Helper()
@@ -126,24 +111,24 @@ func TestDelivery_RaceOfSettlementsReleasesOnce(t *testing.T) {
 	}
 }
 
-func TestDelivery_NothingIsSentLate(t *testing.T) { //nolint:paralleltest // fake time: see Bubble
-	Bubble(t, func(t *testing.T) {
+func TestDelivery_NothingIsSentLate(t *testing.T) { //nolint:paralleltest // fake time: see natstest.FakeTime
+	natstest.FakeTime(t, func(t *testing.T) {
 		f := newFake(t, 10*time.Second)
 		for name, settle := range map[string]func(*Delivery) bool{
 			"ack": (*Delivery).Ack, "nak": func(d *Delivery) bool { return d.Nak(0) }, "renew": (*Delivery).Renew,
 		} {
 			d := f.delivery()
-			Elapse(9500*time.Millisecond + 1) // the last twentieth is for the way
+			natstest.Pass(9500*time.Millisecond + 1) // the last twentieth is for the way
 			if settle(d) {
 				t.Errorf("%s was sent late", name)
 			}
 		}
 		d := f.delivery()
-		Elapse(9 * time.Second)
+		natstest.Pass(9 * time.Second)
 		if !d.Renew() {
 			t.Error("not renewed in time")
 		}
-		Elapse(9 * time.Second)
+		natstest.Pass(9 * time.Second)
 		if !d.Ack() {
 			t.Error("not acknowledged although renewed")
 		}
@@ -154,8 +139,8 @@ func TestDelivery_NothingIsSentLate(t *testing.T) { //nolint:paralleltest // fak
 	})
 }
 
-func TestDelivery_StartDropsWhatWaitedTooLong(t *testing.T) { //nolint:paralleltest // fake time: see Bubble
-	Bubble(t, func(t *testing.T) {
+func TestDelivery_StartDropsWhatWaitedTooLong(t *testing.T) { //nolint:paralleltest // fake time: see natstest.FakeTime
+	natstest.FakeTime(t, func(t *testing.T) {
 		for _, tt := range []struct {
 			waited time.Duration
 			starts bool
@@ -170,7 +155,7 @@ func TestDelivery_StartDropsWhatWaitedTooLong(t *testing.T) { //nolint:parallelt
 		} {
 			f := newFake(t, 10*time.Second)
 			d := f.delivery()
-			Elapse(tt.waited)
+			natstest.Pass(tt.waited)
 			starts := d.Start()
 			synctest.Wait()
 			if starts != tt.starts || len(f.sent) != tt.sent {
@@ -188,7 +173,8 @@ func TestDelivery_NothingIsSentWhileDisconnected(t *testing.T) {
 	srv := natstest.Start(t)
 	nc := natstest.Connect(t, srv) // its reconnect buffer would take an ack
 	f := &fake{}
-	f.nc, f.base, f.ackWait, f.release = nc, time.Now(), time.Minute, func() { f.released.Add(1) }
+	f.nc, f.base, f.release = nc, time.Now(), func() { f.released.Add(1) }
+	f.wait.Store(int64(time.Minute))
 	down := nc.StatusChanged(nats.RECONNECTING)
 	natstest.Stop(srv)
 	<-down
@@ -289,17 +275,17 @@ func TestPool_DrainCountsWhatRuns(t *testing.T) {
 	}
 }
 
-func TestPool_RenewsWhatRunsAlsoDuringADrain(t *testing.T) { //nolint:paralleltest // fake time: see Bubble
-	Bubble(t, func(t *testing.T) {
+func TestPool_RenewsWhatRunsAlsoDuringADrain(t *testing.T) { //nolint:paralleltest // fake time: see natstest.FakeTime
+	natstest.FakeTime(t, func(t *testing.T) {
 		f := newFake(t, 6*time.Second)
 		p := NewPool(2, func(d *Delivery) {
-			Elapse(time.Minute)
+			natstest.Pass(time.Minute)
 			if !d.Ack() {
 				t.Error("the ack wait ran out")
 			}
 		})
 		p.Offer(f.delivery())
-		Elapse(time.Second)
+		natstest.Pass(time.Second)
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
 		if err := p.Drain(ctx); err != nil {

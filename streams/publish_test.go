@@ -186,7 +186,7 @@ func TestStore_SurvivesServerRestarts(t *testing.T) {
 	progress()
 	close(stop)
 	wg.Wait()
-	s, err := b.js.Stream(t.Context(), names.Events())
+	s, err := natstest.JetStream(t, b.publish).Stream(t.Context(), names.Events())
 	must(t, err)
 	if got := s.CachedInfo().State.Msgs; got != uint64(stored.Load()) {
 		t.Errorf("%d messages in the stream, %d stored", got, stored.Load())
@@ -203,8 +203,8 @@ func deaf(t *testing.T, nc *nats.Conn) (subject string, copies *atomic.Int64) {
 	return "deaf", copies
 }
 
-func TestStore_WithoutAnswerIsUnknownWithin20s(t *testing.T) { //nolint:paralleltest // fake time: see Bubble
-	streams.Bubble(t, func(t *testing.T) {
+func TestStore_WithoutAnswerIsUnknownWithin20s(t *testing.T) { //nolint:paralleltest // fake time: see natstest.FakeTime
+	natstest.FakeTime(t, func(t *testing.T) {
 		b := setup(t)
 		subject, copies := deaf(t, b.consume)
 		began := time.Now()
@@ -239,8 +239,8 @@ func TestStore_ContextEndsAfterSendingIsUnknown(t *testing.T) {
 	}
 }
 
-func TestStore_WithoutStreamIsAPlainErrorWithin20s(t *testing.T) { //nolint:paralleltest // fake time: see Bubble
-	streams.Bubble(t, func(t *testing.T) {
+func TestStore_WithoutStreamIsAPlainErrorWithin20s(t *testing.T) { //nolint:paralleltest // fake time: see natstest.FakeTime
+	natstest.FakeTime(t, func(t *testing.T) {
 		b := setup(t)
 		began := time.Now()
 		_, err := b.pub.Store(context.Background(), &nats.Msg{Subject: "nobody.listens"})
@@ -253,8 +253,8 @@ func TestStore_WithoutStreamIsAPlainErrorWithin20s(t *testing.T) { //nolint:para
 	})
 }
 
-func TestStore_StreamThatAppearsInTimeIsWaitedFor(t *testing.T) { //nolint:paralleltest // fake time: see Bubble
-	streams.Bubble(t, func(t *testing.T) {
+func TestStore_StreamThatAppearsInTimeIsWaitedFor(t *testing.T) { //nolint:paralleltest // fake time: see natstest.FakeTime
+	natstest.FakeTime(t, func(t *testing.T) {
 		b := setup(t)
 		time.AfterFunc(9*time.Second, func() { // as long as an election may take
 			_, err := b.js.CreateStream(context.Background(), jetstream.StreamConfig{Name: "LATE", Subjects: []string{"late"}})
@@ -267,8 +267,8 @@ func TestStore_StreamThatAppearsInTimeIsWaitedFor(t *testing.T) { //nolint:paral
 	})
 }
 
-func TestStore_ServerGoneEndsWithin20s(t *testing.T) { //nolint:paralleltest // fake time: see Bubble
-	streams.Bubble(t, func(t *testing.T) {
+func TestStore_ServerGoneEndsWithin20s(t *testing.T) { //nolint:paralleltest // fake time: see natstest.FakeTime
+	natstest.FakeTime(t, func(t *testing.T) {
 		b := setup(t)
 		natstest.Stop(b.srv)
 		began := time.Now()
@@ -343,8 +343,8 @@ func small(t *testing.T) *bench {
 	return on(t, srv, natstest.Connect(t, srv), natstest.Connect(t, srv))
 }
 
-func TestStore_FullStorageIsWaitedFor(t *testing.T) { //nolint:paralleltest // fake time: see Bubble
-	streams.Bubble(t, func(t *testing.T) {
+func TestStore_FullStorageIsWaitedFor(t *testing.T) { //nolint:paralleltest // fake time: see natstest.FakeTime
+	natstest.FakeTime(t, func(t *testing.T) {
 		b := small(t)
 		big := event(strings.Repeat("x", 512<<10))
 		var err error
@@ -370,8 +370,8 @@ func TestStore_FullStorageIsWaitedFor(t *testing.T) { //nolint:paralleltest // f
 	})
 }
 
-func TestSchedule_IsSentByTheServerInTime(t *testing.T) { //nolint:paralleltest // fake time: see Bubble
-	streams.Bubble(t, func(t *testing.T) {
+func TestSchedule_IsSentByTheServerInTime(t *testing.T) { //nolint:paralleltest // fake time: see natstest.FakeTime
+	natstest.FakeTime(t, func(t *testing.T) {
 		b := setup(t)
 		got := make(chan *streams.Delivery, 1)
 		b.loop(b.pool(1, func(d *streams.Delivery) { got <- d; d.Ack() }), nil)

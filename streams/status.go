@@ -55,7 +55,7 @@ func judge(status, reason string, counted bool) pullVerdict {
 		return pullVerdict{ended: true, trouble: troubled | voided | missing}
 	case status == statusConflict && (reason == "Leadership Change" || reason == "Server Shutdown"), status == statusNoResponder:
 		return pullVerdict{ended: true, trouble: troubled | voided}
-	default: // too many pulls, a refused request, what future servers say
-		return pullVerdict{ended: true, trouble: troubled}
+	default: // too many pulls, a limit that an operator has set, what future servers say: look again
+		return pullVerdict{ended: true, trouble: troubled | missing}
 	}
 }

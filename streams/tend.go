@@ -17,6 +17,7 @@ import (
 // just started may swallow a question: the first one is given up early, later ones are given more.
 const (
 	firstPatience  = 250 * time.Millisecond
+	findPatience   = time.Second
 	infoPatience   = 2 * time.Second
 	ensurePatience = 10 * time.Second
 	pollAgain      = 500 * time.Millisecond // after an info without answer
@@ -107,11 +108,16 @@ func (l *Loop) readStream(ctx context.Context) (uint64, error) {
 	return info.State.LastSeq, nil
 }
 
+// ensure makes sure of the consumer: at the start with all its settings; later it is created if it is
+// gone, and otherwise left as it is, since another version of the program may have changed it.
 func (l *Loop) ensure(ctx context.Context, last uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, ensurePatience)
 	defer cancel()
 	k := &l.tended
-	consumer, err := provision.Consumer(ctx, l.js, l.cfg.Stream, l.consumer(last), l.cfg.Mode)
+	consumer, err := l.find(ctx)
+	if notFound(err) {
+		consumer, err = provision.Consumer(ctx, l.js, l.cfg.Stream, l.consumer(last), l.cfg.Mode)
+	}
 	if err != nil {
 		return err
 	}
@@ -124,9 +130,31 @@ func (l *Loop) ensure(ctx context.Context, last uint64) error {
 	return nil
 }
 
+// find looks the consumer up that was there before.
+func (l *Loop) find(ctx context.Context) (jetstream.Consumer, error) {
+	if !l.tended.known {
+		return nil, jetstream.ErrConsumerNotFound
+	}
+	ctx, cancel := context.WithTimeout(ctx, findPatience)
+	defer cancel()
+	consumer, err := l.js.Consumer(ctx, l.cfg.Stream, l.cfg.Durable)
+	if err != nil {
+		return nil, fmt.Errorf("find consumer %s: %w", l.cfg.Durable, err)
+	}
+	return consumer, nil
+}
+
+func notFound(err error) bool {
+	return errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrConsumerDoesNotExist)
+}
+
 func (l *Loop) remember(info *jetstream.ConsumerInfo) {
 	k := &l.tended
 	k.known, k.floor, k.incarnated, k.leader = true, info.AckFloor.Stream, info.Created, leader(info)
+	// Another version of the program may have changed the ack wait since: what counts is the server's.
+	if wait := info.Config.AckWait; wait > 0 {
+		l.from.wait.Store(int64(wait))
+	}
 	k.maxBatch.Store(int64(info.Config.MaxRequestBatch))
 	k.maxExpires.Store(int64(info.Config.MaxRequestExpires))
 }
@@ -166,7 +194,7 @@ func (l *Loop) poll(ctx context.Context) bool {
 	before := l.quietPulls()
 	consumer, err := l.js.Consumer(ctx, l.cfg.Stream, l.cfg.Durable)
 	switch {
-	case errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, jetstream.ErrConsumerDoesNotExist):
+	case notFound(err):
 		l.report(troubled|voided|missing, nil)
 		return true
 	case err != nil:

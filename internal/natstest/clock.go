@@ -83,3 +83,8 @@ func dropPools() {
 	runtime.GC()
 	runtime.GC()
 }
+
+// Pass lets d of a bubble's time go by: everything that is due in it happens.
+func Pass(d time.Duration) {
+	time.Sleep(d) //nolint:forbidigo // of fake time: it takes none
+}

@@ -20,7 +20,7 @@ var errNotYet = errors.New("not yet")
 
 func TestHandlerFailsTwiceThenSucceeds_EventIsHandledOnThirdAttempt(t *testing.T) {
 	natstest.FakeTime(t, func(t *testing.T) {
-		node := frameworktest.NewNode(t)
+		node := frameworktest.NewNode(t, calm)
 		attempts := make(chan framework.Info, 10)
 		must(t, framework.Subscribe(node, func(ctx context.Context, _ flakyEvent) error {
 			info := framework.InfoFrom(ctx)
@@ -38,7 +38,7 @@ func TestHandlerFailsTwiceThenSucceeds_EventIsHandledOnThirdAttempt(t *testing.T
 				t.Errorf("attempt %d of %s, want %d of %s", got.Attempt, got.ID, want, first.ID)
 			}
 		}
-		time.Sleep(time.Hour) // of fake time: it is acknowledged and comes no more
+		natstest.Pass(time.Hour) // of fake time: it is acknowledged and comes no more
 		if len(attempts) > 0 {
 			t.Errorf("handled again: %+v", <-attempts)
 		}

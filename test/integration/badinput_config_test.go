@@ -79,7 +79,7 @@ func TestBadInput_Config(t *testing.T) {
 // silent listens and never says a word.
 func silent(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	must(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	return "nats://" + l.Addr().String()

@@ -132,7 +132,7 @@ func TestBadInput_TooLarge(t *testing.T) {
 	node := frameworktest.NewNode(t)
 	limit := node.Conn().MaxPayload()
 	huge := strings.Repeat("x", int(limit))
-	must(t, framework.Handle(node, func(_ context.Context, q doomedRequest) (string, error) { return huge, nil }))
+	must(t, framework.Handle(node, func(context.Context, doomedRequest) (string, error) { return huge, nil }))
 	run(t, node)
 	_, send := framework.Send(soon(t), node, doomedRequest{Text: huge})
 	_, batch := framework.SendBatch(soon(t), node, []doomedRequest{{Text: huge}, {Text: huge}})

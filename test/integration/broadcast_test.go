@@ -34,7 +34,7 @@ func TestBroadcast_ReachesEveryNode(t *testing.T) {
 		for range events {
 			seen[receive(t, ch).N]++
 		}
-		acknowledged(t, all[0], "CATGA_EVENTS", "node="+name+":news")
+		acknowledged(t, all[0], "node="+name+":news")
 		empty(t, name+" got one more", ch)
 		if len(seen) != events {
 			t.Errorf("%s got %d different events, want %d", name, len(seen), events)
@@ -55,7 +55,7 @@ func TestBroadcast_FailureOfOneNodeIsItsOwn(t *testing.T) {
 	run(t, a, b)
 	must(t, framework.Publish(soon(t), b, news{}))
 	deadLetters(t, a, 1)
-	acknowledged(t, a, "CATGA_EVENTS", "node=b:news")
+	acknowledged(t, a, "node=b:news")
 	by := map[string]int{}
 	for range 4 {
 		i := receive(t, runs)
@@ -91,8 +91,8 @@ func TestGroup_EachEventIsHandledOnceOverItsNodes(t *testing.T) {
 	for range 2 * events {
 		seen[receive(t, got)]++
 	}
-	acknowledged(t, all[0], "CATGA_EVENTS", "billing:news")
-	acknowledged(t, all[0], "CATGA_EVENTS", "mail:news")
+	acknowledged(t, all[0], "billing:news")
+	acknowledged(t, all[0], "mail:news")
 	empty(t, "one more", got)
 	if len(seen) != 2*events {
 		t.Errorf("%d different events over both groups, want %d", len(seen), 2*events)

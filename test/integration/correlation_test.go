@@ -149,6 +149,6 @@ func TestAnyString_IsAnID(t *testing.T) {
 		}
 		must(t, framework.Publish(soon(t), node, paid{}, framework.WithID(id))) // again: a duplicate
 	}
-	acknowledged(t, node, "CATGA_EVENTS", "node=test:paid")
+	acknowledged(t, node, "node=test:paid")
 	empty(t, "handled again", got)
 }

@@ -38,7 +38,7 @@ func TestDeadline_RequestThatNobodyTookIsNotRunAfterIt(t *testing.T) {
 		}))
 		frameworktest.Run(t, late)
 		drainedOff(t, caller)
-		time.Sleep(2 * time.Minute) // of fake time
+		natstest.Pass(2 * time.Minute)
 		empty(t, "a withdrawn request ran", ran)
 
 		got, err := framework.Send(t.Context(), caller, hurry{}, framework.WithID("x"))

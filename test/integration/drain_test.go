@@ -57,13 +57,13 @@ func TestDrain_InFlightHandlerFinishesAndPrefetchedMessagesGoToOthersAtOnce(t *t
 		for range 4 {
 			receive(t, started)
 		}
-		time.Sleep(5 * time.Second) // of fake time: the others have arrived
+		natstest.Pass(5 * time.Second) // of fake time: the others have arrived
 		must(t, framework.Subscribe(other, func(ctx context.Context, m task) error {
 			runs <- seen{"other", m.N, framework.InfoFrom(ctx).Attempt}
 			return nil
 		}, framework.InGroup("g"), framework.WithConcurrency(4)))
 		frameworktest.Run(t, other)
-		time.Sleep(time.Second)
+		natstest.Pass(time.Second)
 		empty(t, "what is prefetched runs elsewhere", runs)
 
 		began := time.Now()
@@ -90,7 +90,7 @@ func TestDrain_InFlightHandlerFinishesAndPrefetchedMessagesGoToOthersAtOnce(t *t
 				t.Errorf("a running message ran as %+v", s)
 			}
 		}
-		time.Sleep(2 * time.Minute) // of fake time
+		natstest.Pass(2 * time.Minute)
 		empty(t, "something ran twice", runs)
 		if len(handled) != 8 {
 			t.Errorf("handled %d of 8 messages", len(handled))
@@ -113,17 +113,13 @@ func TestDrain_CallerOfAnInFlightRequestGetsItsAnswer(t *testing.T) {
 	stop, ended := running(t, drains)
 	first := sending(soon(t), caller, work{})
 	receive(t, started)
-	second := sending(soon(t), caller, work{}) // lies in the prefetch of the node
-	js := jetStream(t, caller)
-	eventually(t, "the second is prefetched", func() bool {
-		c, err := js.Consumer(soon(t), "CATGA_REQUESTS", "requests:work")
-		return err == nil && c.CachedInfo().NumAckPending == 2
-	})
+	second := sending(soon(t), caller, work{}) // waits in the stream: the node is full
+	eventually(t, "the second is stored", func() bool { return stored(t, caller, "CATGA_REQUESTS") == 2 })
 	must(t, framework.Handle(other, func(context.Context, work) (string, error) { return "other", nil }))
 	frameworktest.Run(t, other)
 	stop()
 	if r := receive(t, second); r.err != nil || r.value != "other" || r.info != (framework.ReplyInfo{Node: "other", Attempts: 1}) {
-		t.Errorf("what was prefetched = %+v", r)
+		t.Errorf("what waited = %+v", r)
 	}
 	close(release)
 	if r := receive(t, first); r.err != nil || r.value != "drains" || r.info != (framework.ReplyInfo{Node: "drains", Attempts: 1}) {

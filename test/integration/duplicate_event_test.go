@@ -31,8 +31,8 @@ func TestDuplicateEvent_IsHandledOncePerGroup(t *testing.T) {
 	for range 2 {
 		by[receive(t, got).Group]++
 	}
-	acknowledged(t, a, "CATGA_EVENTS", "g:paid")
-	acknowledged(t, a, "CATGA_EVENTS", "node=a:paid")
+	acknowledged(t, a, "g:paid")
+	acknowledged(t, a, "node=a:paid")
 	empty(t, "handled again", got)
 	diff(t, "by group", by, map[string]int{"g": 1, "node=a": 1})
 }
@@ -51,12 +51,12 @@ func TestDuplicateEvent_AnHourLaterIsHandledOncePerGroup(t *testing.T) {
 		must(t, framework.Subscribe(a, keep, framework.InGroup("g")), framework.Subscribe(b, keep, framework.InGroup("g")), framework.Subscribe(b, keep))
 		run(t, a, b)
 		must(t, framework.Publish(soon(t), a, paid{}, framework.WithID("order 1")))
-		time.Sleep(time.Hour)
+		natstest.Pass(time.Hour)
 		if n := got.len(); n != 2 {
 			t.Fatalf("handled %d times at first, want once per group", n)
 		}
 		must(t, framework.Publish(soon(t), b, paid{}, framework.WithID("order 1")))
-		time.Sleep(time.Minute)
+		natstest.Pass(time.Minute)
 		if n := streamState(t, a, "CATGA_EVENTS").LastSeq; n != 2 {
 			t.Errorf("%d events stored, want both: the server's window is over", n)
 		}
@@ -94,9 +94,9 @@ func TestDuplicateEvent_IsHandledAgainAfterDedupTTL(t *testing.T) {
 					wait time.Duration
 					want int
 				}{{0, 1}, {tt.known, 1}, {tt.unknown, 2}} {
-					time.Sleep(step.wait)
+					natstest.Pass(step.wait)
 					must(t, framework.Publish(soon(t), node, paid{}, framework.WithID("1")))
-					time.Sleep(5 * time.Second)
+					natstest.Pass(5 * time.Second)
 					if n := got.len(); n != step.want {
 						t.Errorf("publish %d: handled %d times in all, want %d", i, n, step.want)
 					}
@@ -114,11 +114,11 @@ func TestRecords_LiveAsLongAsTheirIDsNeed(t *testing.T) {
 		frameworktest.Run(t, node)
 		records := func() uint64 { return stored(t, node, "KV_catga_dedup") - 1 } // but for the session
 		must(t, framework.Publish(soon(t), node, paid{}), framework.Publish(soon(t), node, paid{}, framework.WithID("1")))
-		time.Sleep(14 * time.Minute)
+		natstest.Pass(14 * time.Minute)
 		if n := records(); n != 2 {
 			t.Errorf("%d records after 14 minutes, want 2", n)
 		}
-		time.Sleep(2 * time.Minute)
+		natstest.Pass(2 * time.Minute)
 		if n := records(); n != 1 {
 			t.Errorf("%d records after 16 minutes, want that of the user's ID", n)
 		}
@@ -138,7 +138,7 @@ func TestWithDedup0_NothingIsWrittenAndRepeatsAreHandled(t *testing.T) {
 		for range 3 {
 			must(t, framework.Publish(soon(t), node, paid{}, framework.WithID("1")))
 			must(t, framework.Publish(soon(t), node, paid{}))
-			time.Sleep(time.Minute) // beyond the server's window
+			natstest.Pass(time.Minute) // beyond the server's window
 		}
 		if runs.Load() != 6 {
 			t.Errorf("handled %d of 6 events", runs.Load())
@@ -183,7 +183,7 @@ func TestSameMessageSentTwice_IsStoredOnce(t *testing.T) {
 	run(t, node)
 	must(t, framework.Publish(soon(t), node, paid{}))
 	receive(t, got)
-	acknowledged(t, node, "CATGA_EVENTS", "node=test:paid")
+	acknowledged(t, node, "node=test:paid")
 	empty(t, "handled twice", got)
 	if n := stored(t, node, "CATGA_EVENTS"); n != 1 {
 		t.Errorf("%d events stored, want 1", n)

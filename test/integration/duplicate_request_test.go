@@ -276,7 +276,7 @@ func TestRequest_StaysRememberedForTheDedupTTL(t *testing.T) {
 		node := frameworktest.NewNode(t, func(c *framework.Config) { c.DedupTTL = time.Minute })
 		placing(t, &runs, node)
 		for _, after := range []time.Duration{0, 59 * time.Second, 2 * time.Second} {
-			time.Sleep(after)
+			natstest.Pass(after)
 			_, err := framework.Send(soon(t), node, place{Product: "p"}, framework.WithID("x"))
 			must(t, err)
 		}

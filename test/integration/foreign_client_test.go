@@ -21,13 +21,13 @@ type shipment struct {
 func (shipment) Kind() string { return "acme.v1.Shipped" }
 
 // plain connects as any NATS client does.
-func plain(t *testing.T, options ...func(*framework.Config)) (*nats.Conn, *framework.Node) {
+func plain(t *testing.T) (*nats.Conn, *framework.Node) {
 	t.Helper()
 	srv := frameworktest.NewServer(t)
 	nc, err := nats.Connect("", nats.InProcessServer(srv))
 	must(t, err)
 	t.Cleanup(nc.Close)
-	return nc, connect(t, srv, "node", options...)
+	return nc, connect(t, srv, "node")
 }
 
 func TestForeignClient_PlainJSONIsHandled(t *testing.T) {
@@ -65,7 +65,7 @@ func TestForeignClient_PlainJSONIsHandled(t *testing.T) {
 			t.Errorf("%s: id %q, want %q", tt.name, i.ID, tt.id)
 		}
 	}
-	acknowledged(t, node, "CATGA_EVENTS", "node=node:acme~v1~Shipped")
+	acknowledged(t, node, "node=node:acme~v1~Shipped")
 }
 
 // Counts and limits that a foreign client writes are bounded by ours: none of it makes a message run

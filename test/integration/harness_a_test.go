@@ -79,7 +79,7 @@ func messages(t *testing.T, node *framework.Node, stream string) []*jetstream.Ra
 func deadLetters(t *testing.T, node *framework.Node, want int) []streams.DeadLetter {
 	t.Helper()
 	eventually(t, "dead letters are stored", func() bool {
-		return streamState(t, node, "CATGA_DEAD").Msgs >= uint64(want) //nolint:gosec // a small number
+		return streamState(t, node, "CATGA_DEAD").Msgs >= uint64(want)
 	})
 	var all []streams.DeadLetter
 	for _, m := range messages(t, node, "CATGA_DEAD") {
@@ -93,11 +93,11 @@ func deadLetters(t *testing.T, node *framework.Node, want int) []streams.DeadLet
 	return all
 }
 
-// acknowledged waits until a group has nothing left to do and nothing in its hands.
-func acknowledged(t *testing.T, node *framework.Node, stream, durable string) {
+// acknowledged waits until a group of events has nothing left to do and nothing in its hands.
+func acknowledged(t *testing.T, node *framework.Node, durable string) {
 	t.Helper()
 	eventually(t, durable+" has settled everything", func() bool {
-		info := consumerInfo(t, node, stream, durable)
+		info := consumerInfo(t, node, "CATGA_EVENTS", durable)
 		return info.NumPending == 0 && info.NumAckPending == 0
 	})
 }

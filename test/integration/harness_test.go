@@ -37,7 +37,7 @@ func spawn(t *testing.T, name string, env ...string) *exec.Cmd {
 	if children[name] == nil {
 		t.Fatalf("no child %q", name)
 	}
-	cmd := exec.Command(os.Args[0], "-test.run=^$")
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "-test.run=^$")
 	cmd.Env = append(append(os.Environ(), childEnv+"="+name), env...)
 	cmd.Stdout, cmd.Stderr = t.Output(), t.Output()
 	if err := cmd.Start(); err != nil {

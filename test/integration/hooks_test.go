@@ -145,7 +145,7 @@ func TestHooks_VerdictsOfWhatIsNotRun(t *testing.T) {
 		{Verdict: framework.VerdictDuplicate, Check: "duplicate"},
 		{Verdict: framework.VerdictDuplicate, Check: "duplicate"},
 		{Verdict: framework.VerdictDead, Check: "new", Reason: framework.ReasonUndecodable},
-	}, gocmp.Comparer(func(a, b time.Duration) bool { return true }), cmpopts.IgnoreFields(framework.Outcome{}, "Err"))
+	}, gocmp.Comparer(func(_, _ time.Duration) bool { return true }), cmpopts.IgnoreFields(framework.Outcome{}, "Err"))
 	for _, o := range log.get() {
 		if (o.Ran > 0) != (o.Attempt > 0) || o.Err != nil {
 			t.Errorf("outcome = %+v", o)
@@ -245,7 +245,7 @@ func TestHooks_NodesLagAndConnection(t *testing.T) {
 		for range 5 {
 			must(t, framework.Publish(soon(t), other, watched{}))
 		}
-		time.Sleep(time.Minute)
+		natstest.Pass(time.Minute)
 		last := lags.get()[lags.len()-1]
 		if last.Kind != "watched" || last.Group != "g" || last.Pending+last.AckPending != 5 || last.AckPending < 1 || last.OldestAge < 50*time.Second || last.OldestAge > 70*time.Second {
 			t.Errorf("lag = %+v", last)
@@ -255,14 +255,14 @@ func TestHooks_NodesLagAndConnection(t *testing.T) {
 		}
 		close(release)
 		l.cut()
-		time.Sleep(3 * time.Second)
+		natstest.Pass(3 * time.Second)
 		l.mend()
-		time.Sleep(time.Minute)
+		natstest.Pass(time.Minute)
 		if last := lags.get()[lags.len()-1]; last.Pending != 0 || last.AckPending != 0 || last.OldestAge != 0 {
 			t.Errorf("lag at the end = %+v", last)
 		}
 		drain()
-		time.Sleep(time.Second)
+		natstest.Pass(time.Second)
 		if seen := slices.Compact(online.get()); len(seen) < 3 || seen[0] != 0 || slices.Max(seen) != 2 || seen[len(seen)-1] != 1 {
 			t.Errorf("nodes online = %v, want 0 at first, then 2, and 1 at the end", seen)
 		}
@@ -281,7 +281,7 @@ func TestHooks_NodesLagAndConnection(t *testing.T) {
 		}
 		diff(t, "connections", by, want)
 		must(t, other.Close(soon(t)))
-		time.Sleep(10 * time.Minute)
+		natstest.Pass(10 * time.Minute)
 		if now := [3]int{connections.len(), online.len(), lags.len()}; now != counts {
 			t.Errorf("hooks were called after Close: %v, then %v", counts, now)
 		}

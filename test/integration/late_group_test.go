@@ -24,7 +24,7 @@ func TestLateGroup_BeginsWithTheNextEvent(t *testing.T) {
 	if e := receive(t, got); e.N != 2 {
 		t.Errorf("got %+v, want the event after the group's birth", e)
 	}
-	acknowledged(t, a, "CATGA_EVENTS", "late:entry")
+	acknowledged(t, a, "late:entry")
 	empty(t, "got one more", got)
 }
 
@@ -43,7 +43,7 @@ func TestLateGroup_FromStartBeginsWithTheOldest(t *testing.T) {
 	for range 21 {
 		seen[receive(t, got).N]++
 	}
-	acknowledged(t, a, "CATGA_EVENTS", "late:entry")
+	acknowledged(t, a, "late:entry")
 	empty(t, "got one more", got)
 	if len(seen) != 21 {
 		t.Errorf("got %v, want each event once", seen)
@@ -64,7 +64,7 @@ func TestGroup_KeepsItsPositionWhileNobodyRuns(t *testing.T) {
 		if e := receive(t, got); e.N != round {
 			t.Errorf("round %d: got %+v", round, e)
 		}
-		acknowledged(t, publisher, "CATGA_EVENTS", "g:entry")
+		acknowledged(t, publisher, "g:entry")
 		drain()
 		must(t, n.Close(soon(t)))
 	}

@@ -74,7 +74,7 @@ func TestLeaseLost_NodeGoesOnWithANewLease(t *testing.T) {
 		frameworktest.Run(t, node)
 		for range 3 {
 			wire.cut()
-			time.Sleep(25 * time.Second) // of fake time
+			natstest.Pass(25 * time.Second)
 			wire.mend()
 			if got, err := framework.Send(within(t, time.Minute), caller, work{}); err != nil || got != "done" {
 				t.Errorf("after the outage: %q, %v", got, err)
@@ -103,7 +103,7 @@ func TestLeaseLost_HandlerThatFinishesInTimeIsNotRunAgain(t *testing.T) {
 		answer := sending(within(t, time.Hour), caller, work{})
 		receive(t, started)
 		wire.cut()
-		time.Sleep(25 * time.Second) // of fake time: the lease is lost, and nobody takes over
+		natstest.Pass(25 * time.Second) // of fake time: the lease is lost, and nobody takes over
 		close(release)
 		wire.mend()
 		if r := receive(t, answer); r.err != nil || r.value != "done" || r.info.Attempts != 1 {

@@ -85,7 +85,7 @@ func TestMembership_WatchersSeeThatANodeIsLostAndBack(t *testing.T) {
 		node := connect(t, srv, "node1", over(wire))
 		frameworktest.Run(t, node)
 		before := sees(t, changes, "joined")
-		time.Sleep(time.Minute)
+		natstest.Pass(time.Minute)
 		empty(t, "something is said about a node that beats", changes)
 		began := time.Now()
 		wire.cut()
@@ -134,7 +134,7 @@ func TestMembership_NodeWhoseIDWasTakenOverStops(t *testing.T) {
 		_, ended := running(t, first)
 		wire.cut()
 		frameworktest.Run(t, second)
-		time.Sleep(time.Minute)
+		natstest.Pass(time.Minute)
 		wire.mend()
 		if err := receiveWithin(t, ended, 5*time.Minute); !errors.Is(err, framework.ErrNodeTaken) {
 			t.Errorf("Run = %v, want %v", err, framework.ErrNodeTaken)

@@ -31,7 +31,7 @@ func TestPanic_IsRetriedLikeAnErrorAndTheNodeGoesOn(t *testing.T) {
 	node := frameworktest.NewNode(t, logged(&log), withHooks(framework.Hooks{Handler: func(framework.HandlerRef) framework.HandlerHooks {
 		return framework.HandlerHooks{Done: func(o framework.Outcome) { outcome <- o }}
 	}}))
-	must(t, framework.Subscribe(node, func(ctx context.Context, e fragile) error {
+	must(t, framework.Subscribe(node, func(ctx context.Context, _ fragile) error {
 		if framework.InfoFrom(ctx).Attempt == 1 {
 			var none *fragile
 			_ = none.N // a nil dereference
@@ -62,7 +62,7 @@ func TestHandlerMisbehaves_IsAnErrorLikeOthers(t *testing.T) {
 	t.Parallel()
 	for name, misbehave := range map[string]func() error{
 		"panic":                      func() error { panic("oh no") },
-		"panic with nil":             func() error { panic(nil) }, //nolint:govet // on purpose
+		"panic with nil":             func() error { panic(nil) },
 		"panic with a typed nil":     func() error { panic((*typedError)(nil)) },
 		"typed nil error":            func() error { var e *typedError; return e },
 		"typed nil rejection":        func() error { var e *framework.Rejection; return e },

@@ -113,7 +113,7 @@ func TestPublishBatch_EntriesHaveTheirOwnIDs(t *testing.T) {
 		}
 		ids[i.ID]++
 	}
-	acknowledged(t, node, "CATGA_EVENTS", "node=test:line")
+	acknowledged(t, node, "node=test:line")
 	empty(t, "the repeated entry was handled", got)
 	diff(t, "ids", ids, map[string]int{"a": 1, "b": 1, "generated": 1})
 }

@@ -76,7 +76,7 @@ func TestPublishMiddleware_SetsIDAndHeadersOfEverythingThatIsSent(t *testing.T) 
 		}
 	}
 	must(t, framework.Publish(soon(t), node, stamped{N: 1})) // has been published
-	acknowledged(t, node, "CATGA_EVENTS", "node=test:stamped")
+	acknowledged(t, node, "node=test:stamped")
 	empty(t, "the ID of the middleware does not deduplicate", got)
 }
 
@@ -84,7 +84,6 @@ func TestPublishMiddleware_SetsIDAndHeadersOfEverythingThatIsSent(t *testing.T) 
 func TestPublishMiddleware_MayRefuseAndIsChecked(t *testing.T) {
 	t.Parallel()
 	broke := errors.New("out of budget")
-	var config *framework.ConfigError
 	for name, tt := range map[string]struct {
 		change func(*framework.Outgoing) error
 		option string
@@ -117,6 +116,7 @@ func TestPublishMiddleware_MayRefuseAndIsChecked(t *testing.T) {
 				if tt.option == "" && !errors.Is(err, broke) {
 					t.Errorf("%s = %v, want the middleware's error", call, err)
 				}
+				var config *framework.ConfigError
 				if tt.option != "" && (!errors.As(err, &config) || config.Option != tt.option) {
 					t.Errorf("%s = %v, want a *ConfigError of %s", call, err, tt.option)
 				}

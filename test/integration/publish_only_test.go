@@ -84,6 +84,7 @@ func TestSend_WorksDuringADrainAndAfterIt(t *testing.T) {
 		return framework.Send(ctx, drains, ask{}) // a handler that finishes may need others
 	}))
 	stop, ended := running(t, drains)
+	handling(t, worker, "work", 1)
 	answer := sending(soon(t), worker, work{})
 	receive(t, started)
 	stop()

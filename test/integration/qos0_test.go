@@ -28,7 +28,7 @@ func assets(t *testing.T, node *framework.Node) map[string]uint64 {
 		if name := info.Config.Name; name != "KV_catga_nodes" && name != "KV_catga_dedup" {
 			all[name] = info.State.LastSeq
 		}
-		all[info.Config.Name+" consumers"] = uint64(info.State.Consumers) //nolint:gosec // a small number
+		all[info.Config.Name+" consumers"] = uint64(info.State.Consumers)
 	}
 	must(t, list.Err())
 	return all
@@ -95,7 +95,7 @@ func TestQoS0_HandlerFailureIsOnlyLogged(t *testing.T) {
 		for i := range 3 {
 			must(t, framework.Publish(soon(t), node, tick{N: i + 1}))
 		}
-		time.Sleep(time.Minute)
+		natstest.Pass(time.Minute)
 		diff(t, "streams", assets(t, node), before)
 	})
 	if runs.Load() != 3 {

@@ -56,7 +56,7 @@ func TestRenamedKind_StoredEventsOfTheOldNameAreHandledFromTheGroupsPosition(t *
 	drain := frameworktest.Run(t, before)
 	must(t, framework.Publish(soon(t), publisher, oldShipped{N: 1}))
 	receive(t, old)
-	acknowledged(t, publisher, "CATGA_EVENTS", "g:shop~Shipped")
+	acknowledged(t, publisher, "g:shop~Shipped")
 	drain()
 	must(t, before.Close(soon(t)))
 
@@ -128,8 +128,8 @@ func TestRenamedKind_OldAndNewProgramRunSideBySide(t *testing.T) {
 	for range 2 * each {
 		seen[receive(t, events)]++
 	}
-	acknowledged(t, after, "CATGA_EVENTS", "g:shop~Shipped")
-	acknowledged(t, after, "CATGA_EVENTS", "g:orders~Shipped")
+	acknowledged(t, after, "g:shop~Shipped")
+	acknowledged(t, after, "g:orders~Shipped")
 	empty(t, "an event was handled twice", events)
 	if len(seen) != 2*each {
 		t.Errorf("%d different events, want %d", len(seen), 2*each)

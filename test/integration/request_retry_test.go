@@ -62,7 +62,7 @@ func TestRequest_SentAgainBetweenTwoRetriesTakesPartInThem(t *testing.T) {
 		}, framework.WithRetries(2)))
 		frameworktest.Run(t, worker)
 		first := sending(within(t, time.Hour), caller, work{}, framework.WithID("x"))
-		time.Sleep(10 * time.Second)
+		natstest.Pass(10 * time.Second)
 		second := sending(within(t, time.Hour), caller, work{}, framework.WithID("x"))
 		for _, r := range []result[string]{receiveWithin(t, first, time.Hour), receiveWithin(t, second, time.Hour)} {
 			remote, ok := errors.AsType[*framework.RemoteError](r.err)
@@ -89,8 +89,7 @@ func TestRequest_AnswerThatCannotBeStoredIsAFailure(t *testing.T) {
 	}))
 	frameworktest.Run(t, node)
 	_, err := framework.Send(soon(t), node, bulky{})
-	var remote *framework.RemoteError
-	if !errors.As(err, &remote) {
+	if _, ok := errors.AsType[*framework.RemoteError](err); !ok {
 		t.Fatalf("Send = %v, want a *RemoteError", err)
 	}
 	contains(t, err, "answer cannot be stored")

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/catga-go/catga/internal/natstest"
@@ -139,16 +140,17 @@ func TestStreamAndConsumer_ManyAtOnceAllSucceed(t *testing.T) {
 
 func TestStream_WithoutJetStreamIsAClearErrorWithinTheDeadline(t *testing.T) {
 	t.Parallel()
-	srv := natstest.Start(t)
+	srv, err := server.NewServer(&server.Options{DontListen: true, NoLog: true, NoSigs: true})
+	must(t, err)
+	srv.Start()
+	t.Cleanup(func() { natstest.Stop(srv) })
 	js := natstest.JetStream(t, natstest.Connect(t, srv))
-	must(t, srv.DisableJetStream())
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	_, err := provision.Stream(ctx, js, limits("a.>"), provision.Create)
+	_, err = provision.Stream(ctx, js, limits("a.>"), provision.Create)
 	if _, ok := errors.AsType[*provision.UnavailableError](err); !ok {
 		t.Errorf("error = %v, want an UnavailableError", err)
 	}
-	t.Log(err)
 }
 
 func TestConsumer_ExistingGoesOnWhereItIs(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -60,6 +61,7 @@ func TestKilledProcessIsTakenOverAtOnce(t *testing.T) { //nolint:paralleltest //
 		c.await(t, "online", online("node1"))
 		changes := c.Watch(t.Context())
 		a.nc.Close()
+		synctest.Wait() // until the server has noticed
 		begun := time.Now()
 		m := b.join(t, "node1")
 		if took := time.Since(begun); took > 100*time.Millisecond {

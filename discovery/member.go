@@ -53,9 +53,9 @@ func (m *Member) run(ctx context.Context) {
 	defer m.stop()
 	connected := m.r.js.Conn().StatusChanged(nats.CONNECTED)
 	defer m.r.js.Conn().RemoveStatusListener(connected)
-	next := time.NewTimer(m.r.cfg.Heartbeat)
+	changed := m.r.Changed() // first: a change before the look of pace is seen by it
+	next := time.NewTimer(m.pace())
 	defer next.Stop()
-	changed := m.r.Changed()
 	for failed := 0; m.awaitBeat(ctx, next.C, connected, &changed); {
 		err := m.beat(ctx)
 		if taken := (*TakenError)(nil); errors.As(err, &taken) {

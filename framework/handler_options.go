@@ -91,7 +91,8 @@ func WithAckWait(d time.Duration) HandlerOption {
 
 // WithDedup sets for how long the IDs of handled messages are remembered, at most Config.DedupTTL.
 // The default is Config.DedupTTL for requests and for events with an ID of their user's, and
-// Config.EventDedupTTL for events with a generated one. 0 means not at all, for event handlers that
+// Config.EventDedupTTL for events with a generated one. What is less than twice the ack wait counts as
+// that: a message whose acknowledgement was lost comes back. 0 means not at all, for event handlers that
 // do not mind a repeat: nothing is looked up or written for what succeeds. Requests are always
 // remembered; 0 is refused there. QoS 1 only.
 func WithDedup(d time.Duration) HandlerOption {

@@ -44,6 +44,7 @@ type outgoingRequest struct {
 	token  string // of the call that waits for the answer; "" = nobody waits
 	call   *call  // set by dispatch
 	parcel parcel // set by dispatch
+	seq    uint64 // where it is stored; 0 = not known
 }
 
 // hash is the fingerprint of the payload; "" where a middleware kept the request.

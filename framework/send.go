@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/catga-go/catga/idempotency"
 )
 
@@ -318,8 +320,32 @@ func (r *routed) offerToAll(ctx context.Context) {
 	p := r.out.request.parcel
 	again := *p.msg
 	again.Subject = p.kind.subject
-	if _, err := r.n.publisher.Store(ctx, &again); err != nil && ctx.Err() == nil {
-		r.n.log.LogAttrs(ctx, slog.LevelWarn, "request could not be offered to other nodes", kindAttr(r.out.Kind), idAttr(r.out.ID), errAttr(err))
+	stored, err := r.n.publisher.Store(ctx, &again)
+	if err != nil {
+		if ctx.Err() == nil {
+			r.n.log.LogAttrs(ctx, slog.LevelWarn, "request could not be offered to other nodes", kindAttr(r.out.Kind), idAttr(r.out.ID), errAttr(err))
+		}
+		return
+	}
+	r.n.discard(ctx, r.out)
+	r.out.request.seq = stored.Sequence
+}
+
+// discard deletes the stored copy of a request that nobody needs any more: it has been withdrawn, or
+// another copy takes its place. Else it would lie in the stream until its node meets it, which may
+// never come back. If it cannot be deleted, it does no harm: its claim says that it is not to be run.
+func (n *Node) discard(ctx context.Context, out *Outgoing) {
+	seq := out.request.seq
+	if seq == 0 {
+		return
+	}
+	out.request.seq = 0
+	stream, err := n.consumeJS.Stream(ctx, n.names.Requests())
+	if err == nil {
+		err = stream.DeleteMsg(ctx, seq)
+	}
+	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) && ctx.Err() == nil {
+		n.log.LogAttrs(ctx, slog.LevelDebug, "copy of a request could not be deleted", kindAttr(out.Kind), idAttr(out.ID), errAttr(err))
 	}
 }
 
@@ -354,6 +380,7 @@ func (n *Node) giveUp(out *Outgoing, cause error) (reply, error) {
 		return reply{}, n.noReply(out, Unknown, cause)
 	case withdrawn:
 		n.calls.done(w)
+		n.discard(ctx, out)
 		return reply{}, n.noReply(out, Unknown, cause)
 	}
 	if r, ok := storedReply(rec, w.hash); ok {

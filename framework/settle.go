@@ -284,14 +284,15 @@ func (n *Node) reply(r *run, answer []byte) {
 	}
 }
 
-// recordTTL is how long the end of the run is remembered.
+// recordTTL is how long the end of the run is remembered: never for less than twice the ack wait, after
+// which a message whose acknowledgement was lost has long come back.
 func (n *Node) recordTTL(r *run) time.Duration {
+	ttl := n.cfg.EventDedupTTL
 	switch {
 	case r.h.cfg.hasDedup && r.h.cfg.dedup > 0:
-		return r.h.cfg.dedup
+		ttl = r.h.cfg.dedup
 	case r.h.spec.request || r.userID:
-		return n.cfg.DedupTTL
-	default:
-		return n.cfg.EventDedupTTL
+		ttl = n.cfg.DedupTTL
 	}
+	return min(max(ttl, 2*r.h.cfg.ackWait), n.cfg.DedupTTL)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/catga-go/catga/idempotency"
 	"github.com/catga-go/catga/internal/wire"
+	"github.com/catga-go/catga/streams"
 )
 
 type took = time.Duration
@@ -21,8 +22,9 @@ type took = time.Duration
 type parcel struct {
 	msg    *nats.Msg
 	kind   *outKind
-	stored bool // QoS 1
-	index  int  // in its batch
+	stored bool    // QoS 1
+	seq    *uint64 // where a request wants to know its sequence
+	index  int     // in its batch
 }
 
 // dispatch is the end of the publish middleware: it encodes the message and sends it.
@@ -73,7 +75,8 @@ func (n *Node) pack(out *Outgoing) (parcel, error) {
 		if r.token != "" {
 			setHeader(&msg.Header, wire.Reply, n.calls.inbox(r.token))
 		}
-		r.parcel = parcel{msg: msg, kind: kind, stored: true}
+		r.parcel = parcel{msg: msg, kind: kind, stored: true, seq: &r.seq}
+		return r.parcel, nil
 	}
 	return parcel{msg: msg, kind: kind, stored: out.QoS == AtLeastOnce}, nil
 }
@@ -163,8 +166,15 @@ func (n *Node) store(ctx context.Context, p parcel) error {
 		p.kind.done("error", start)
 		return publishError(p.kind.kind, err)
 	}
-	p.kind.done(storedAs(stored.Duplicate), start)
+	p.noteStored(stored, start)
 	return nil
+}
+
+func (p *parcel) noteStored(s streams.Stored, start time.Time) {
+	if p.seq != nil {
+		*p.seq = s.Sequence
+	}
+	p.kind.done(storedAs(s.Duplicate), start)
 }
 
 // storeAll sends parcels in order; what fails is noted under its index.
@@ -192,7 +202,7 @@ func (n *Node) storeAll(ctx context.Context, parcels []parcel, failed map[int]er
 			p.kind.done("error", start)
 			continue
 		}
-		p.kind.done(storedAs(stored[i].Duplicate), start)
+		p.noteStored(stored[i], start)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/catga-go/catga/framework"
 	"github.com/catga-go/catga/frameworktest"
 	"github.com/catga-go/catga/internal/natstest"
@@ -18,17 +20,21 @@ func TestDeadline_RequestThatNobodyTookIsNotRunAfterIt(t *testing.T) {
 		srv := frameworktest.NewServer(t)
 		caller := connect(t, srv, "caller")
 		began := time.Now()
-		_, err := framework.Send(t.Context(), caller, hurry{}, framework.WithID("x")) // without a deadline of its own
-		e := noReply(t, err)
+		waiting := sending(t.Context(), caller, hurry{}, framework.WithID("x")) // without a deadline of its own
+		natstest.Pass(10 * time.Second)
+		copied := lastRequest(t, caller)
+		e := noReply(t, receive(t, waiting).err)
 		if took := time.Since(began); took < 30*time.Second || took > 31*time.Second {
 			t.Errorf("gave up after %v, want Config.RequestTimeout of 30s", took)
 		}
-		if e.State != framework.Unknown || !errors.Is(err, context.DeadlineExceeded) {
+		if e.State != framework.Unknown || !errors.Is(e, context.DeadlineExceeded) {
 			t.Errorf("error = %+v", e)
 		}
-		if n := stored(t, caller, "CATGA_REQUESTS"); n != 1 {
-			t.Fatalf("%d requests are stored, want the one that was given up", n)
+		if n := stored(t, caller, "CATGA_REQUESTS"); n != 0 {
+			t.Errorf("%d requests are stored, want none: the one that was given up is of no use to anybody", n)
 		}
+		must(t, caller.Conn().PublishMsg(copied)) // a copy on its way whose storing the caller never heard of
+		eventually(t, "the copy is stored", func() bool { return stored(t, caller, "CATGA_REQUESTS") == 1 })
 
 		late := connect(t, srv, "late")
 		ran := make(chan string, 10)
@@ -49,6 +55,16 @@ func TestDeadline_RequestThatNobodyTookIsNotRunAfterIt(t *testing.T) {
 			t.Errorf("it ran %d times", len(ran))
 		}
 	})
+}
+
+// lastRequest is a copy of the request that was stored last.
+func lastRequest(t *testing.T, node *framework.Node) *nats.Msg {
+	t.Helper()
+	s, err := jetStream(t, node).Stream(soon(t), "CATGA_REQUESTS")
+	must(t, err)
+	m, err := s.GetMsg(soon(t), s.CachedInfo().State.LastSeq)
+	must(t, err)
+	return &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data}
 }
 
 func TestDeadline_RequestSentAgainBeforeTheWithdrawnOneIsMetRunsOnce(t *testing.T) {

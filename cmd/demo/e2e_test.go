@@ -76,6 +76,38 @@ func wantOneOrder(t *testing.T, urls []string) {
 	}
 }
 
+func TestEveryShippedOrderOfAHundredReachesEveryNode(t *testing.T) {
+	t.Parallel()
+	out, _ := inProcess(t, freePort(t), map[string]string{"NODE_PORT": "0", "LOG_FORMAT": "json"})
+	urls := endpoints(t, out, 3)
+	orders := make(chan answer)
+	const orderCount = 100
+	for i := range orderCount {
+		go func() { orders <- post(t, urls[i%len(urls)], "", goodBody) }()
+	}
+	want := map[string]bool{}
+	for range orderCount {
+		if a := <-orders; a.status == 201 {
+			want[a.OrderID] = true
+		}
+	}
+	if len(want) != orderCount {
+		t.Fatalf("%d distinct orders, want %d", len(want), orderCount)
+	}
+	for i := range urls {
+		received := map[string]bool{}
+		for n := orderCount; len(received) < orderCount; n++ { // an event may come twice, none may be missing
+			pattern := fmt.Sprintf(`Order shipped event received.*"node":"node%d","order_id":"([0-9a-z]{8})"`, i+1)
+			for _, line := range out.waitN(t, pattern, n) {
+				received[line[1]] = true
+			}
+		}
+		if diff := cmp.Diff(want, received); diff != "" {
+			t.Errorf("shipped orders at node%d (-want +got):\n%s", i+1, diff)
+		}
+	}
+}
+
 func TestClusterMovesToAnotherPortIfItsOwnIsTaken(t *testing.T) {
 	t.Parallel()
 	port := freePort(t)

@@ -3,6 +3,7 @@ package framework
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -13,26 +14,28 @@ import (
 	"github.com/catga-go/catga/internal/wire"
 )
 
-// signalQueue is how many QoS 0 events wait for a worker before newer ones are dropped.
-const signalQueue = 16 << 10
+// signalQueue is how many QoS 0 events are at hand for the workers. Behind it the client keeps up to
+// 500,000 messages or 64 MiB for each subscription, its defaults; what comes then is dropped and logged.
+const signalQueue = 1 << 10
 
 // signals consumes QoS 0 events for one handler: core subscriptions, one queue, a fixed number of
-// workers. What it has not started when it stops is handled before it ends, if there is time.
+// workers. When it stops, what is at hand is handled if there is time, and what is behind it is gone.
 type signals struct {
 	subs    []*nats.Subscription // Run's own, as is stopped
 	stopped bool
 	queue   chan *nats.Msg
+	quit    chan struct{} // closed by stop: callbacks wait for room no longer, workers for messages
 	busy    atomic.Int64
 	workers sync.WaitGroup
-	ended   chan struct{}
+	ended   chan struct{} // closed when the workers have ended
 }
 
 // newSignals starts the workers of h; ctx is that of its handlers.
 func (n *Node) newSignals(ctx context.Context, h *handler) *signals {
-	s := &signals{queue: make(chan *nats.Msg, signalQueue), ended: make(chan struct{})}
+	s := &signals{queue: make(chan *nats.Msg, signalQueue), quit: make(chan struct{}), ended: make(chan struct{})}
 	for range h.cfg.concurrency {
 		s.workers.Go(func() {
-			for m := range s.queue {
+			for m := s.next(); m != nil; m = s.next() {
 				s.busy.Add(1)
 				n.handleSignal(ctx, h, m)
 				s.busy.Add(-1)
@@ -59,16 +62,37 @@ func (s *signals) start(ctx context.Context, n *Node, h *handler) error {
 }
 
 func (s *signals) subscribe(nc *nats.Conn, subject string, h *handler) (*nats.Subscription, error) {
-	if h.cfg.scope == sharedGroup {
-		return nc.ChanQueueSubscribe(subject, h.ref.Group, s.queue)
+	take := func(m *nats.Msg) {
+		select {
+		case s.queue <- m:
+		case <-s.quit:
+		}
 	}
-	return nc.ChanSubscribe(subject, s.queue)
+	var sub *nats.Subscription
+	var err error
+	if h.cfg.scope == sharedGroup {
+		sub, err = nc.QueueSubscribe(subject, h.ref.Group, take)
+	} else {
+		sub, err = nc.Subscribe(subject, take)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("subscribe to %s: %w", subject, err)
+	}
+	return sub, nil
 }
 
-// unsubscribe ends the subscriptions: when it returns, nothing more comes into the queue.
-func (s *signals) unsubscribe() {
-	for _, sub := range s.subs {
-		_ = sub.Unsubscribe() // fails only where there is no subscription any more
+// next is the next message at hand; nil when it has stopped and there is none.
+func (s *signals) next() *nats.Msg {
+	select {
+	case m := <-s.queue:
+		return m
+	case <-s.quit:
+	}
+	select {
+	case m := <-s.queue:
+		return m
+	default:
+		return nil
 	}
 }
 
@@ -76,8 +100,10 @@ func (s *signals) unsubscribe() {
 func (s *signals) stop(ctx context.Context) error {
 	if !s.stopped {
 		s.stopped = true
-		s.unsubscribe()
-		close(s.queue)
+		for _, sub := range s.subs {
+			_ = sub.Unsubscribe() // fails only where there is no subscription any more
+		}
+		close(s.quit)
 	}
 	select {
 	case <-s.ended:

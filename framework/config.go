@@ -69,7 +69,7 @@ type Config struct {
 
 	// Heartbeat is how often a node shows that it lives. Default: a third of NodeTimeout, or 10s.
 	Heartbeat time.Duration
-	// NodeTimeout is after how long without a heartbeat a node is lost: at least twice Heartbeat.
+	// NodeTimeout is after how long without a heartbeat a node is lost: at least 1s and twice Heartbeat.
 	// Default: three times Heartbeat.
 	NodeTimeout time.Duration
 	// SoftStop is how long handlers may go on in a drain before their context ends. Default: 30s.
@@ -195,8 +195,8 @@ func (c *Config) validateTimes() error {
 		{"EventDedupTTL", c.EventDedupTTL, c.DedupTTL, time.Second},
 		{"Lease", c.Lease, time.Hour, time.Second},
 		{"RequestTimeout", c.RequestTimeout, 30 * day, time.Millisecond},
+		{"NodeTimeout", c.NodeTimeout, day, max(time.Second, 2*c.Heartbeat)},
 		{"Heartbeat", c.Heartbeat, time.Hour, 100 * time.Millisecond},
-		{"NodeTimeout", c.NodeTimeout, day, 2 * c.Heartbeat},
 		{"SoftStop", c.SoftStop, day, time.Millisecond},
 		{"ForgetAfter", c.ForgetAfter, 365 * day, time.Minute},
 		{"LagInterval", c.LagInterval, time.Hour, 100 * time.Millisecond},

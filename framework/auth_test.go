@@ -62,3 +62,18 @@ func TestConnect_ShowsItsCredentialsAndNeverSpeaksOfThem(t *testing.T) {
 		})
 	}
 }
+
+func TestConnect_UnreadableURLIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []string{"nats://eve:p4ss@a b:4222", "nats://localhost:4222,nats://eve:p4ss@%zz", "nats://[::1", "nats://"} {
+		_, err := framework.Connect(t.Context(), framework.Config{URL: bad})
+		var cfg *framework.ConfigError
+		if !errors.As(err, &cfg) || cfg.Option != "URL" || strings.Contains(err.Error(), "p4ss") {
+			t.Errorf("Connect = %v, want a *ConfigError of URL without the password", err)
+		}
+	}
+	_, err := framework.Connect(t.Context(), framework.Config{URL: "nats://t0ken@127.0.0.1:1"})
+	if err == nil || strings.Contains(err.Error(), "t0ken") || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Errorf("Connect = %v, want an error with the address and without the token", err)
+	}
+}

@@ -110,7 +110,10 @@ func (p Provision) mode() provision.Mode {
 	return provision.Create
 }
 
-const day = 24 * time.Hour
+const (
+	day          = 24 * time.Hour
+	minHeartbeat = 100 * time.Millisecond
+)
 
 func (c *Config) withDefaults() {
 	orDefault(&c.NodeID, hostName())
@@ -125,7 +128,7 @@ func (c *Config) withDefaults() {
 	orDefault(&c.Lease, 10*time.Second)
 	orDefault(&c.RequestTimeout, 30*time.Second)
 	if c.NodeTimeout > 0 {
-		orDefault(&c.Heartbeat, c.NodeTimeout/3)
+		orDefault(&c.Heartbeat, max(c.NodeTimeout/3, minHeartbeat))
 	}
 	orDefault(&c.Heartbeat, 10*time.Second)
 	orDefault(&c.NodeTimeout, 3*c.Heartbeat)
@@ -180,6 +183,11 @@ func (c *Config) validate() error {
 	if c.Conn != nil && c.InProcess != nil {
 		return &ConfigError{"InProcess", "set", "cannot be combined with Conn: choose one"}
 	}
+	for s := range strings.SplitSeq(c.URL, ",") {
+		if _, err := parseURL(s); err != nil {
+			return &ConfigError{"URL", "(not shown: it may hold a password)", "cannot be read: " + err.Error()}
+		}
+	}
 	return c.validateTimes()
 }
 
@@ -195,8 +203,8 @@ func (c *Config) validateTimes() error {
 		{"EventDedupTTL", c.EventDedupTTL, c.DedupTTL, time.Second},
 		{"Lease", c.Lease, time.Hour, time.Second},
 		{"RequestTimeout", c.RequestTimeout, 30 * day, time.Millisecond},
+		{"Heartbeat", c.Heartbeat, time.Hour, minHeartbeat},
 		{"NodeTimeout", c.NodeTimeout, day, max(time.Second, 2*c.Heartbeat)},
-		{"Heartbeat", c.Heartbeat, time.Hour, 100 * time.Millisecond},
 		{"SoftStop", c.SoftStop, day, time.Millisecond},
 		{"ForgetAfter", c.ForgetAfter, 365 * day, time.Minute},
 		{"LagInterval", c.LagInterval, time.Hour, 100 * time.Millisecond},

@@ -2,9 +2,12 @@ package framework
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -127,7 +130,35 @@ func target(cfg *Config) string {
 	if cfg.InProcess != nil {
 		return "the server in this process"
 	}
-	return redact(cfg.URL)
+	var all []string
+	for s := range strings.SplitSeq(cfg.URL, ",") {
+		u, err := parseURL(s)
+		if err != nil { // validate has said so before
+			continue
+		}
+		if u.User != nil {
+			u.User = url.User("xxxxx") // a user alone is a token
+		}
+		all = append(all, u.String())
+	}
+	return strings.Join(all, ",")
+}
+
+// parseURL reads one server's address as the client does: the scheme may be left away. Its error
+// does not repeat the URL, which may hold a password.
+func parseURL(s string) (*url.URL, error) {
+	s = strings.TrimSpace(s)
+	if !strings.Contains(s, "://") {
+		s = "nats://" + s
+	}
+	u, err := url.Parse(s)
+	if bad, ok := errors.AsType[*url.Error](err); ok {
+		err = bad.Err
+	}
+	if err == nil && u.Host == "" {
+		err = errors.New("names no host")
+	}
+	return u, err
 }
 
 func (c conns) jetStreams(domain string) (publish, consume jetstream.JetStream, err error) {

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -278,19 +276,6 @@ func (n *Node) shut(ctx context.Context) error {
 	err := n.conns.close(ctx)
 	n.watcher.running.Wait()
 	return err
-}
-
-// redact takes the passwords out of a URL, or a list of them.
-func redact(urls string) string {
-	all := strings.Split(urls, ",")
-	for i, s := range all {
-		if u, err := url.Parse(strings.TrimSpace(s)); err == nil && u.User != nil {
-			all[i] = u.Redacted()
-		} else if err != nil {
-			all[i] = "an unreadable URL"
-		}
-	}
-	return strings.Join(all, ",")
 }
 
 // doneFunc is what a hook of a kind has returned; nil if it wants nothing.

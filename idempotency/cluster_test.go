@@ -3,74 +3,15 @@ package idempotency
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/catga-go/catga/internal/natstest"
 )
-
-// startCluster runs three servers and returns them when they are ready for streams.
-func startCluster(t *testing.T) []*server.Server {
-	t.Helper()
-	var routes []*url.URL
-	for range 3 {
-		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		routes = append(routes, &url.URL{Scheme: "nats-route", Host: l.Addr().String()})
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var servers []*server.Server
-	dir := t.TempDir()
-	for i, route := range routes {
-		addr, err := net.ResolveTCPAddr("tcp", route.Host)
-		if err != nil {
-			t.Fatal(err)
-		}
-		name := fmt.Sprint("n", i)
-		srv, err := server.NewServer(&server.Options{
-			ServerName: name, Host: "127.0.0.1", Port: server.RANDOM_PORT,
-			Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: addr.Port}, Routes: routes,
-			JetStream: true, StoreDir: filepath.Join(dir, name), NoSigs: true, NoLog: true,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		srv.Start()
-		t.Cleanup(func() { natstest.Stop(srv) })
-		servers = append(servers, srv)
-	}
-	for !clusterReady(servers) {
-		if err := pause(t.Context(), 5); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return servers
-}
-
-func clusterReady(servers []*server.Server) bool {
-	leaders := 0
-	for _, srv := range servers {
-		if !srv.ReadyForConnections(time.Second) || !srv.JetStreamIsCurrent() {
-			return false
-		}
-		if srv.JetStreamIsLeader() {
-			leaders++
-		}
-	}
-	return leaders == 1
-}
 
 // Racers on three replicas, with the leader stepping down meanwhile: reads lag behind and writes
 // are refused without a verdict, yet every key is run once.
@@ -79,7 +20,7 @@ func TestCluster_OneWinnerAmongRacersWhileTheLeaderChanges(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts three servers")
 	}
-	servers := startCluster(t)
+	servers := natstest.Cluster(t)
 	var sessions []*Session
 	var admin *nats.Conn
 	for _, srv := range servers {

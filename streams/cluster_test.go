@@ -3,61 +3,16 @@ package streams_test
 import (
 	"context"
 	"fmt"
-	"net"
-	"net/url"
-	"path/filepath"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
 	"github.com/catga-go/catga/internal/natstest"
 	"github.com/catga-go/catga/streams"
 )
-
-// cluster starts three servers and waits until they agree.
-func cluster(t *testing.T) []*server.Server {
-	t.Helper()
-	dir := t.TempDir()
-	var routes []*url.URL
-	var ports []int
-	for range 3 {
-		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		must(t, err)
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-		routes = append(routes, &url.URL{Scheme: "nats-route", Host: l.Addr().String()})
-		must(t, l.Close())
-	}
-	var servers []*server.Server
-	for i, port := range ports {
-		srv, err := server.NewServer(&server.Options{
-			ServerName: "n" + strconv.Itoa(i), Host: "127.0.0.1", Port: server.RANDOM_PORT,
-			Cluster: server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: port}, Routes: routes,
-			JetStream: true, StoreDir: filepath.Join(dir, strconv.Itoa(i)), NoSigs: true, NoLog: true,
-		})
-		must(t, err)
-		srv.Start()
-		t.Cleanup(func() { natstest.Stop(srv) })
-		servers = append(servers, srv)
-	}
-	eventually(t, func() bool {
-		leaders, current := 0, 0
-		for _, srv := range servers {
-			if srv.JetStreamIsLeader() {
-				leaders++
-			}
-			if srv.JetStreamIsCurrent() {
-				current++
-			}
-		}
-		return leaders == 1 && current == 3
-	})
-	return servers
-}
 
 // Provisioning begins before the cluster has settled; later leaders step down and a server is lost,
 // while messages flow. Nothing that was acknowledged to a publisher is missing at the consumer.
@@ -66,7 +21,7 @@ func TestCluster_LosesNothingWithLeadersAndAServer(t *testing.T) {
 		t.Skip("takes an election")
 	}
 	t.Parallel()
-	servers := cluster(t)
+	servers := natstest.Cluster(t)
 	all := fmt.Sprint(servers[1].ClientURL(), ",", servers[2].ClientURL()) // servers[0] will go
 	connect := func(opts ...nats.Option) *nats.Conn {
 		nc, err := nats.Connect(all, append(opts, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))...)

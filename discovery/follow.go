@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 
+	"github.com/catga-go/catga/internal/jsapi"
 	"github.com/catga-go/catga/internal/provision"
 )
 
@@ -184,7 +185,7 @@ func (f *follower) open(ctx context.Context, status <-chan nats.Status) (*readin
 
 func (f *follower) start(info *jetstream.ConsumerInfo) (*reading, error) {
 	r := &reading{
-		f: f, api: apiPrefix(f.js.Options()) + "CONSUMER.", path: info.Stream + "." + info.Name, inbox: f.nc.NewInbox(),
+		f: f, api: jsapi.Prefix(f.js.Options()) + "CONSUMER.", path: info.Stream + "." + info.Name, inbox: f.nc.NewInbox(),
 		arrived: make(chan *nats.Msg, 2*pullBatch), // what one pull can bring, and its heartbeats
 		quiet:   time.NewTimer(silence), pending: info.NumPending,
 	}
@@ -212,21 +213,9 @@ func (f *follower) spend(name string) {
 // removeSpent lets go of all consumers but the last keep. Nobody waits for the answers: what is not
 // removed here, the server removes when it has been idle for consumerLife.
 func (f *follower) removeSpent(keep int) {
-	api := apiPrefix(f.js.Options()) + "CONSUMER.DELETE." + streamName(f.cfg.Bucket) + "."
+	api := jsapi.Prefix(f.js.Options()) + "CONSUMER.DELETE." + streamName(f.cfg.Bucket) + "."
 	for len(f.spent) > keep {
 		_ = f.nc.PublishRequest(api+f.spent[0], f.nc.NewInbox(), nil)
 		f.spent = f.spent[1:]
 	}
-}
-
-func apiPrefix(o jetstream.JetStreamOptions) string {
-	switch {
-	case o.APIPrefix != "" && o.APIPrefix[len(o.APIPrefix)-1] == '.':
-		return o.APIPrefix
-	case o.APIPrefix != "":
-		return o.APIPrefix + "."
-	case o.Domain != "":
-		return "$JS." + o.Domain + ".API."
-	}
-	return "$JS.API."
 }

@@ -223,20 +223,6 @@ func TestOpenAndJoinRefuseNothing(t *testing.T) {
 	}
 }
 
-func TestRequestsFollowThePrefixOfTheContext(t *testing.T) {
-	t.Parallel()
-	for want, o := range map[string]jetstream.JetStreamOptions{
-		"$JS.API.":     {},
-		"$JS.hub.API.": {Domain: "hub"},
-		"mine.":        {APIPrefix: "mine"},
-		"yours.":       {APIPrefix: "yours."},
-	} {
-		if got := apiPrefix(o); got != want {
-			t.Errorf("%+v: %q, want %q", o, got, want)
-		}
-	}
-}
-
 func TestOpenEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	srv := natstest.Start(t)

@@ -20,9 +20,9 @@ type calls struct {
 	store   *idempotency.Store
 	prefix  string // of the inbox, with its dot
 	inboxes *nats.Subscription
-	waiting sync.Map // token → *call
-	look    chan struct{}
-	closed  chan struct{}
+	waiting sync.Map           // token → *call
+	look    chan struct{}      // 1 long
+	quit    context.CancelFunc // ends keepLooking
 	ended   chan struct{}
 }
 
@@ -42,7 +42,7 @@ const (
 func newCalls(nc *nats.Conn, store *idempotency.Store) (*calls, error) {
 	c := &calls{
 		store: store, prefix: nc.NewInbox() + ".",
-		look: make(chan struct{}, 1), closed: make(chan struct{}), ended: make(chan struct{}),
+		look: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 	var err error
 	c.inboxes, err = nc.Subscribe(c.prefix+"*", func(m *nats.Msg) {
@@ -53,7 +53,9 @@ func newCalls(nc *nats.Conn, store *idempotency.Store) (*calls, error) {
 	if err != nil {
 		return nil, err
 	}
-	go c.keepLooking()
+	ctx, quit := context.WithCancel(context.Background())
+	c.quit = quit
+	go c.keepLooking(ctx)
 	return c, nil
 }
 
@@ -95,24 +97,18 @@ func (c *calls) lookNow() {
 
 func (c *calls) close() {
 	_ = c.inboxes.Unsubscribe() // fails only where there is no subscription any more
-	close(c.closed)
+	c.quit()
 	<-c.ended
 }
 
-// keepLooking owns the looking; it ends with close.
-func (c *calls) keepLooking() {
+// keepLooking owns the looking; close ends it, a look that is under way included.
+func (c *calls) keepLooking(ctx context.Context) {
 	defer close(c.ended)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() { // ends a look that is under way
-		<-c.closed
-		cancel()
-	}()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
 		select {
-		case <-c.closed:
+		case <-ctx.Done():
 			return
 		case <-tick.C:
 			c.lookFor(ctx, lookEvery)

@@ -3,6 +3,7 @@ package framework
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/catga-go/catga/idempotency"
@@ -40,6 +41,8 @@ func (n *Node) newLease(ctx, handlers context.Context) (*lease, error) {
 // keepLease owns the node's lease: when it is lost, its handlers' contexts end at once, and another
 // takes its place. A lost session is never resumed. It ends with ctx.
 func (n *Node) keepLease(ctx, handlers context.Context) {
+	var burials sync.WaitGroup
+	defer burials.Wait()
 	l := n.lease.Load()
 	for {
 		select {
@@ -49,7 +52,8 @@ func (n *Node) keepLease(ctx, handlers context.Context) {
 		}
 		l.end(ErrLeaseLost)
 		n.log.LogAttrs(ctx, slog.LevelWarn, "lease lost: handlers are told to stop, their work may be taken over")
-		go endSession(ctx, l.session)
+		lost := l.session
+		burials.Go(func() { endSession(ctx, lost) })
 		next, err := n.retryLease(ctx, handlers)
 		if err != nil {
 			return

@@ -6,12 +6,13 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/catga-go/catga/internal/jsapi"
 )
 
 // Server error codes that decide what a write's refusal means.
@@ -59,24 +60,18 @@ func newBucket(js jetstream.JetStream, stream jetstream.Stream, cfg Config) buck
 		stream:  stream,
 		log:     cfg.Logger,
 		reading: prefix,
-		writing: apiPrefix(js.Options()) + prefix,
+		writing: writePrefix(js.Options()) + prefix,
 		attempt: min(cfg.Lease/4, maxAttempt),
 		counts:  new(counters),
 	}
 }
 
-// apiPrefix is what goes before a key's subject to reach a bucket of another domain or account.
-func apiPrefix(opts jetstream.JetStreamOptions) string {
-	switch {
-	case opts.Domain != "":
-		return "$JS." + opts.Domain + ".API."
-	case opts.APIPrefix == "" || opts.APIPrefix == jetstream.DefaultAPIPrefix:
-		return ""
-	case strings.HasSuffix(opts.APIPrefix, "."):
-		return opts.APIPrefix
-	default:
-		return opts.APIPrefix + "."
+// writePrefix is what goes before a key's subject to reach a bucket of another domain or account.
+func writePrefix(opts jetstream.JetStreamOptions) string {
+	if p := jsapi.Prefix(opts); p != jetstream.DefaultAPIPrefix {
+		return p
 	}
+	return ""
 }
 
 // put stores value under key if the key's last revision is still cas, where 0 means that nothing may

@@ -69,7 +69,7 @@ func TestOpen_MakesAKeyValueBucket(t *testing.T) {
 }
 
 // As the client's own key-value API does for what it writes.
-func TestAPIPrefix(t *testing.T) {
+func TestWritePrefix(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		opts jetstream.JetStreamOptions
@@ -81,7 +81,7 @@ func TestAPIPrefix(t *testing.T) {
 		{jetstream.JetStreamOptions{APIPrefix: "acc.js"}, "acc.js."},
 		{jetstream.JetStreamOptions{APIPrefix: "acc.js."}, "acc.js."},
 	} {
-		if got := apiPrefix(tt.opts); got != tt.want {
+		if got := writePrefix(tt.opts); got != tt.want {
 			t.Errorf("prefix of %+v is %q, want %q", tt.opts, got, tt.want)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/catga-go/catga/internal/jsapi"
 )
 
 // lingerTime is how long a loop waits for more room before it asks for little.
@@ -74,7 +76,7 @@ func NewLoop(nc *nats.Conn, js jetstream.JetStream, cfg LoopConfig) (*Loop, erro
 	l := &Loop{
 		cfg:      cfg,
 		js:       js,
-		next:     apiPrefix(js) + "CONSUMER.MSG.NEXT." + cfg.Stream + "." + cfg.Durable,
+		next:     jsapi.Prefix(js.Options()) + "CONSUMER.MSG.NEXT." + cfg.Stream + "." + cfg.Durable,
 		kick:     make(chan struct{}, 1),
 		repair:   make(chan trouble, 1),
 		repaired: make(chan error, 1),
@@ -85,21 +87,6 @@ func NewLoop(nc *nats.Conn, js jetstream.JetStream, cfg LoopConfig) (*Loop, erro
 	l.from.wait.Store(int64(cfg.AckWait))
 	l.watermark.Store(noFresh)
 	return l, nil
-}
-
-// apiPrefix is what requests to the JetStream API begin with, with the dot.
-func apiPrefix(js jetstream.JetStream) string {
-	opts := js.Options()
-	switch {
-	case opts.Domain != "":
-		return "$JS." + opts.Domain + ".API."
-	case opts.APIPrefix == "":
-		return jetstream.DefaultAPIPrefix
-	case opts.APIPrefix[len(opts.APIPrefix)-1] != '.':
-		return opts.APIPrefix + "."
-	default:
-		return opts.APIPrefix
-	}
 }
 
 // Prepare makes sure of the durable and consumes nothing yet. Who starts several loops prepares all of

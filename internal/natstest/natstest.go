@@ -38,7 +38,7 @@ func Start(tb testing.TB) *server.Server {
 // StartOn is [Start] on a given store, for tests that restart a server.
 func StartOn(tb testing.TB, storeDir string) *server.Server {
 	tb.Helper()
-	return run(tb, &server.Options{DontListen: true, StoreDir: storeDir})
+	return Run(tb, &server.Options{DontListen: true, StoreDir: storeDir})
 }
 
 // Listen runs a JetStream server on a free port of the loopback interface. A port other than 0
@@ -48,10 +48,11 @@ func Listen(tb testing.TB, storeDir string, port int) *server.Server {
 	if port == 0 {
 		port = server.RANDOM_PORT
 	}
-	return run(tb, &server.Options{Host: "127.0.0.1", Port: port, StoreDir: storeDir})
+	return Run(tb, &server.Options{Host: "127.0.0.1", Port: port, StoreDir: storeDir})
 }
 
-func run(tb testing.TB, opts *server.Options) *server.Server {
+// Run starts a JetStream server as opts say, but for logs and signals; it goes with the test.
+func Run(tb testing.TB, opts *server.Options) *server.Server {
 	tb.Helper()
 	opts.JetStream, opts.NoLog, opts.NoSigs = true, true, true
 	srv, err := server.NewServer(opts)

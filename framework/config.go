@@ -58,7 +58,7 @@ type Config struct {
 	DedupTTL time.Duration
 	// EventDedupTTL is the same for events with a generated ID. Default: 15m.
 	EventDedupTTL time.Duration
-	// DedupMaxKeys bounds the number of remembered IDs, at 226 bytes of the server's memory each;
+	// DedupMaxKeys bounds the number of remembered IDs, at some 260 bytes of the server's memory each;
 	// at the bound the oldest are forgotten. Default: 10,000,000.
 	DedupMaxKeys int64
 	// Lease is after how long without a sign of life the work of a process may be taken over:

@@ -31,7 +31,7 @@ type Config struct {
 	// older than that is forgotten. It must exceed Lease. The default is 24 hours.
 	TTL time.Duration
 	// MaxKeys bounds the number of records; beyond it the oldest are forgotten. A record costs
-	// the server about 226 bytes of memory. At least 1,024; the default is 4,000,000.
+	// the server some 260 bytes of memory. At least 1,024; the default is 4,000,000.
 	MaxKeys int64
 	// Lease is how long a session outlives its process, or a process its connection: whole seconds.
 	// It is renewed every quarter of it. The default is 10 seconds.
